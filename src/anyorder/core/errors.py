@@ -1,0 +1,8 @@
+"""The one error that speaks to the user."""
+
+
+class UserError(ValueError):
+    """Bad input. The message is one line: what is wrong, and how to mend it.
+
+    The command line prints it and exits with code 2; a library caller may catch it as a ``ValueError``.
+    """
