@@ -1,0 +1,77 @@
+"""Files are written whole or not at all.
+
+New content goes to a temporary name in the target's folder, is synced to the disk and renamed over the target
+(POSIX ``rename`` is atomic), so a reader never sees half a file. After a failure the earlier file stands and the
+temporary one is gone. Devices and pipes (``/dev/stdout``) cannot be renamed over and are written directly.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from anyorder.core.errors import UserError
+
+
+@contextmanager
+def replacing(path: str | os.PathLike[str], *, binary: bool = False) -> Iterator[IO[Any]]:
+    """Open ``path`` for writing; the file appears under its name when the block ends well, else not at all.
+
+    The folder is created when it is missing. Text is UTF-8 with ``\\n`` line ends.
+
+    Raises:
+        UserError: the path is a folder, or it cannot be written (no permission, full disk).
+    """
+    # A link keeps pointing where it points: its target is what is replaced.
+    target = Path(path).resolve()
+    kind: dict[str, Any] = {"mode": "wb"} if binary else {"mode": "w", "encoding": "utf-8", "newline": "\n"}
+    if target.is_dir():
+        raise UserError(f"cannot write {path}: it is a folder; name a file")
+    special = target.exists() and not target.is_file()
+    temporary = target if special else target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _failure(path, error) from error
+    try:
+        with open(temporary, **kind) as file:
+            yield file
+            file.flush()
+            if not special:
+                os.fsync(file.fileno())
+        if not special:
+            os.replace(temporary, target)
+            sync_folder(target.parent)
+    except OSError as error:
+        # A failed write names no file, or ours; an error about another file belongs to the caller. A closed pipe is no
+        # failure either: the reader has seen enough, and the command line ends quietly on it.
+        ours = error.filename is None or str(error.filename) in (str(temporary), str(target))
+        if not ours or isinstance(error, BrokenPipeError):
+            raise
+        raise _failure(path, error) from error
+    finally:
+        if not special:
+            temporary.unlink(missing_ok=True)
+
+
+def _failure(path: str | os.PathLike[str], error: OSError) -> UserError:
+    return UserError(f"cannot write {path}: {(error.strerror or str(error)).lower()}")
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Write ``text`` to ``path``, whole or not at all; raises `UserError` as `replacing` does."""
+    with replacing(path) as file:
+        file.write(text)
+
+
+def sync_folder(folder: str | os.PathLike[str]) -> None:
+    """Make renames inside ``folder`` survive a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
