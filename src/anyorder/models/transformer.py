@@ -1,0 +1,392 @@
+"""One transformer for every model of the library.
+
+A stack of pre-norm blocks, each ``h <- h + attention(norm(h))`` then ``h <- h + mlp(norm(h))``, closed by a norm and a
+linear head. What differs between families is data in :class:`TransformerConfig`:
+
+* who attends to whom: ``bidirectional``, ``causal``, or ``block-causal`` (bidirectional inside a block, causal between);
+* where a token is: ``rotary`` phases, ``learned`` vectors, or ``grid`` (the sum of a row, a column and a box vector and,
+  with ``relation_bias``, a learned attention bias per head for each of the ways in which two cells share a unit);
+* grouped-query attention, RMS or layer norm, gated (SwiGLU) or plain (GELU) MLP, a tied or a free head;
+* ``loops``: the whole stack is applied that many times with the same weights, the embedded input added again before
+  each pass (as in recurrent-depth networks: Dehghani et al. 2019, "Universal Transformers"; Yang et al. 2023,
+  "Learning to Solve Constraint Satisfaction Problems with Recurrent Transformer");
+* ``logits_shift``: position i's logits are read from the hidden state at i - 1, as models adapted from
+  autoregressive ones do (Dream).
+
+The network is a denoiser: logits are computed at the positions asked for and nowhere else.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from anyorder.core.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from jaxtyping import Bool, Float, Int
+
+_CHOICES = {
+    "attention": ("bidirectional", "causal", "block-causal"),
+    "positions": ("rotary", "learned", "grid", "none"),
+    "norm": ("rms", "layer"),
+    "mlp": ("gated", "plain"),
+}
+_GATHER_MULTIPLE = 16
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A board of ``rows`` x ``columns`` cells cut into boxes of ``box_rows`` x ``box_columns``."""
+
+    rows: int
+    columns: int
+    box_rows: int
+    box_columns: int
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            _positive(field.name, getattr(self, field.name))
+        if self.rows % self.box_rows or self.columns % self.box_columns:
+            raise UserError(
+                f"grid of {self.rows} x {self.columns} cells cannot be cut into boxes of "
+                f"{self.box_rows} x {self.box_columns}: the box sides must divide the grid sides"
+            )
+
+    def units(self) -> Int[Tensor, "3 cells"]:
+        """The row, column and box of every cell."""
+        cell = torch.arange(self.rows * self.columns)
+        row, column = cell // self.columns, cell % self.columns
+        box = row // self.box_rows * (self.columns // self.box_columns) + column // self.box_columns
+        return torch.stack((row, column, box))
+
+
+@dataclass(frozen=True)
+class TransformerConfig:
+    """The shape of a :class:`Transformer`; refuses values and names that make no network.
+
+    ``length`` is the longest sequence (0 = no limit, rotary or no positions only), ``mlp_width`` the hidden width of the
+    MLP, ``kv_heads`` 0 means as many as ``heads``, ``head_width`` 0 means ``width / heads``. ``dropout`` acts on the two
+    branches of a block, in training only.
+    """
+
+    vocab_size: int
+    mask_token_id: int
+    layers: int
+    heads: int
+    width: int
+    mlp_width: int
+    length: int = 0
+    kv_heads: int = 0
+    head_width: int = 0
+    attention: str = "bidirectional"
+    block_size: int = 0
+    positions: str = "rotary"
+    rotary_base: float = 10_000.0
+    grid: Grid | None = None
+    relation_bias: bool = False
+    norm: str = "rms"
+    norm_epsilon: float = 1e-6
+    mlp: str = "plain"
+    qk_norm: bool = False
+    attention_bias: bool = False
+    output_bias: bool = False
+    mlp_bias: bool = False
+    tied_head: bool = False
+    head_bias: bool = False
+    loops: int = 1
+    logits_shift: bool = False
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("vocab_size", "layers", "heads", "width", "mlp_width", "loops"):
+            _positive(name, getattr(self, name))
+        for name, choices in _CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise UserError(f"{name} must be one of {', '.join(choices)}; got {getattr(self, name)!r}")
+        if not 0 <= self.mask_token_id < self.vocab_size:
+            raise UserError(f"mask_token_id must lie in [0, vocab_size = {self.vocab_size}); got {self.mask_token_id}")
+        if self.kv_heads < 0 or self.heads % (self.kv_heads or self.heads):
+            raise UserError(f"heads ({self.heads}) must be a multiple of kv_heads ({self.kv_heads})")
+        if not self.head_width and self.width % self.heads:
+            raise UserError(f"width ({self.width}) must be a multiple of heads ({self.heads}), or give head_width")
+        if self.positions == "rotary" and (self.head_width or self.width // self.heads) % 2:
+            raise UserError("rotary positions need an even head width; change width, heads or head_width")
+        if not 0 <= self.dropout < 1:
+            raise UserError(f"dropout must lie in [0, 1); got {self.dropout}")
+        if self.length < 0 or (self.positions == "learned" and not self.length):
+            raise UserError("learned positions need length, the longest sequence, to be at least 1")
+        if (self.positions == "grid") != (self.grid is not None):
+            raise UserError("positions: grid and the grid's sides belong together; give both or neither")
+        if self.relation_bias and self.grid is None:
+            raise UserError("relation_bias needs a grid; set positions: grid")
+        if self.grid is not None and self.length != self.grid.rows * self.grid.columns:
+            raise UserError(f"length ({self.length}) must equal the grid's {self.grid.rows * self.grid.columns} cells")
+        if (self.attention == "block-causal") != (self.block_size > 0):
+            raise UserError("attention: block-causal and block_size belong together; give both or neither")
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> TransformerConfig:
+        """Read a config from plain values; an unknown name is refused with the nearest known one."""
+        known = {field.name for field in dataclasses.fields(cls)}
+        for name in values:
+            if name not in known:
+                near = difflib.get_close_matches(name, known, n=1)
+                raise UserError(f"unknown transformer setting {name!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
+        arguments = dict(values)
+        if isinstance(arguments.get("grid"), dict):
+            try:
+                arguments["grid"] = Grid(**arguments["grid"])
+            except TypeError:
+                raise UserError("grid needs exactly rows, columns, box_rows and box_columns") from None
+        try:
+            return cls(**arguments)
+        except TypeError as error:
+            raise UserError(f"transformer settings: {str(error).replace('TransformerConfig.__init__() ', '')}") from None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, as :meth:`from_dict` reads them."""
+        return dataclasses.asdict(self)
+
+    def flops_per_token(self, length: int) -> float:
+        """Multiply-adds times two for one token's forward pass through the blocks, attending over ``length`` tokens."""
+        head_width = self.head_width or self.width // self.heads
+        kv_heads = self.kv_heads or self.heads
+        projections = self.width * head_width * (2 * self.heads + 2 * kv_heads)
+        mlp = self.width * self.mlp_width * (3 if self.mlp == "gated" else 2)
+        scores = 2 * length * self.heads * head_width
+        return 2.0 * self.layers * self.loops * (projections + mlp + scores)
+
+
+class Attention(nn.Module):
+    """Grouped-query attention with fused projections; bias terms and masks arrive as one additive or boolean mask."""
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        self.heads, self.kv_heads = config.heads, config.kv_heads or config.heads
+        self.head_width = config.head_width or config.width // config.heads
+        self.query_width, self.kv_width = self.heads * self.head_width, self.kv_heads * self.head_width
+        self.qkv = nn.Linear(config.width, self.query_width + 2 * self.kv_width, bias=config.attention_bias)
+        self.out = nn.Linear(self.query_width, config.width, bias=config.output_bias)
+        self.query_norm = nn.RMSNorm(self.head_width, config.norm_epsilon) if config.qk_norm else None
+        self.key_norm = nn.RMSNorm(self.head_width, config.norm_epsilon) if config.qk_norm else None
+
+    def forward(self, hidden: Tensor, mask: Tensor | None, phases: tuple[Tensor, Tensor] | None) -> Tensor:
+        batch, length, _ = hidden.shape
+        query, key, value = (
+            part.view(batch, length, -1, self.head_width).transpose(1, 2)
+            for part in self.qkv(hidden).split((self.query_width, self.kv_width, self.kv_width), dim=-1)
+        )
+        if self.query_norm is not None and self.key_norm is not None:
+            query, key = self.query_norm(query), self.key_norm(key)
+        if phases is not None:
+            query, key = _rotate(query, *phases), _rotate(key, *phases)
+        mixed = F.scaled_dot_product_attention(
+            query, key, value, attn_mask=mask, enable_gqa=self.kv_heads != self.heads
+        )
+        return self.out(mixed.transpose(1, 2).reshape(batch, length, self.query_width))
+
+
+class GatedMLP(nn.Module):
+    """SwiGLU: ``down(silu(gate(h)) * up(h))``."""
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        self.gate = nn.Linear(config.width, config.mlp_width, bias=config.mlp_bias)
+        self.up = nn.Linear(config.width, config.mlp_width, bias=config.mlp_bias)
+        self.down = nn.Linear(config.mlp_width, config.width, bias=config.mlp_bias)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        return self.down(F.silu(self.gate(hidden)) * self.up(hidden))
+
+
+class PlainMLP(nn.Module):
+    """``down(gelu(up(h)))``."""
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        self.up = nn.Linear(config.width, config.mlp_width, bias=config.mlp_bias)
+        self.down = nn.Linear(config.mlp_width, config.width, bias=config.mlp_bias)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        return self.down(F.gelu(self.up(hidden), approximate="tanh"))
+
+
+class Block(nn.Module):
+    """One pre-norm residual block."""
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        self.attention_norm = _norm(config)
+        self.attention = Attention(config)
+        self.mlp_norm = _norm(config)
+        self.mlp = GatedMLP(config) if config.mlp == "gated" else PlainMLP(config)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, hidden: Tensor, mask: Tensor | None, phases: tuple[Tensor, Tensor] | None) -> Tensor:
+        hidden = hidden + self.dropout(self.attention(self.attention_norm(hidden), mask, phases))
+        return hidden + self.dropout(self.mlp(self.mlp_norm(hidden)))
+
+
+class Transformer(nn.Module):
+    """A denoiser of sequences (batch, length); see the module's docstring for what the config chooses.
+
+    Residual branches end in zero-initialised matrices, so an untrained network is the identity followed by the head.
+    """
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.vocab_size, self.mask_token_id = config.vocab_size, config.mask_token_id
+        self.task: dict[str, Any] | None = None
+        self.embedding = nn.Embedding(config.vocab_size, config.width)
+        self.position_embedding = nn.Embedding(config.length, config.width) if config.positions == "learned" else None
+        self.unit_embedding: nn.ParameterList | None = None
+        self.relation_bias: nn.Parameter | None = None
+        if config.grid is not None:
+            units = config.grid.units()
+            self.register_buffer("units", units, persistent=False)
+            sizes = (int(unit.max()) + 1 for unit in units)
+            self.unit_embedding = nn.ParameterList(nn.Parameter(torch.empty(size, config.width)) for size in sizes)
+            if config.relation_bias:
+                relation = (units[:, :, None] == units[:, None, :]).long() * torch.tensor([1, 2, 4])[:, None, None]
+                self.register_buffer("relation", relation.sum(0), persistent=False)
+                self.relation_bias = nn.Parameter(torch.zeros(config.heads, 8))
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
+        self.norm = _norm(config)
+        self.head = None if config.tied_head else nn.Linear(config.width, config.vocab_size, bias=config.head_bias)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw the starting weights from torch's generator; the branches' output matrices start at zero."""
+        nn.init.normal_(self.embedding.weight, std=0.02 if self.config.tied_head else 1.0)
+        if self.position_embedding is not None:
+            nn.init.normal_(self.position_embedding.weight, std=0.02)
+        for table in self.unit_embedding or ():
+            nn.init.normal_(table, std=0.5)
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.normal_(module.weight, std=module.in_features**-0.5)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+        for block in self.blocks:
+            assert isinstance(block, Block)
+            nn.init.zeros_(block.attention.out.weight)
+            nn.init.zeros_(block.mlp.down.weight)
+        if self.head is not None:
+            nn.init.zeros_(self.head.weight)
+
+    def forward(
+        self,
+        tokens: Int[Tensor, "batch length"],
+        *,
+        attention_mask: Bool[Tensor, "batch length"] | None = None,
+        at: Bool[Tensor, "batch length"] | None = None,
+    ) -> Float[Tensor, "n vocab_size"]:
+        """Logits in float32 for the positions of ``at`` (all when None), row-major.
+
+        ``attention_mask`` is False on padding, which no token attends to. Raises :class:`UserError` for a sequence
+        longer than the network was made for.
+        """
+        for hidden in self._hidden(tokens, attention_mask):
+            final = hidden
+        return self._logits(final, at)
+
+    def training_logits(
+        self,
+        tokens: Int[Tensor, "batch length"],
+        *,
+        attention_mask: Bool[Tensor, "batch length"] | None = None,
+        at: Bool[Tensor, "batch length"] | None = None,
+    ) -> Float[Tensor, "loops n vocab_size"]:
+        """The logits after every loop, for a loss at each depth."""
+        return torch.stack([self._logits(hidden, at) for hidden in self._hidden(tokens, attention_mask)])
+
+    def _hidden(self, tokens: Tensor, attention_mask: Tensor | None) -> list[Tensor]:
+        length = tokens.shape[1]
+        if self.config.length and length > self.config.length:
+            raise UserError(f"sequence of {length} tokens, but this model takes at most {self.config.length}")
+        if self.config.grid is not None and length != self.config.length:
+            raise UserError(f"sequence of {length} tokens, but this model's grid has {self.config.length} cells")
+        embedded = self.embedding(tokens)
+        positions = _positions(tokens, attention_mask)
+        if self.position_embedding is not None:
+            embedded = embedded + self.position_embedding(positions)
+        if self.unit_embedding is not None:
+            embedded = embedded + sum(table[unit] for table, unit in zip(self.unit_embedding, self.units, strict=True))
+        phases = self._phases(positions, embedded.dtype) if self.config.positions == "rotary" else None
+        mask = self._mask(length, attention_mask, embedded)
+        states, hidden = [], embedded
+        for loop in range(self.config.loops):
+            if loop:
+                hidden = hidden + embedded
+            for block in self.blocks:
+                hidden = block(hidden, mask, phases)
+            states.append(hidden)
+        return states
+
+    def _logits(self, hidden: Tensor, at: Tensor | None) -> Tensor:
+        if self.config.logits_shift:
+            hidden = torch.cat((hidden[:, :1], hidden[:, :-1]), dim=1)
+        rows = hidden.flatten(0, 1) if at is None else hidden[at]
+        count = len(rows)
+        # A matrix product may round a row differently when the number of rows changes its tiling.
+        rows = F.pad(rows, (0, 0, 0, -count % _GATHER_MULTIPLE)) if not self.training else rows
+        rows = self.norm(rows)
+        logits = F.linear(rows, self.embedding.weight) if self.head is None else self.head(rows)
+        return logits[:count].float()
+
+    def _mask(self, length: int, attention_mask: Tensor | None, like: Tensor) -> Tensor | None:
+        allowed: Tensor | None = None
+        if self.config.attention != "bidirectional":
+            block = torch.arange(length, device=like.device) // (self.config.block_size or 1)
+            allowed = (block[:, None] >= block[None, :])[None, None]
+        if attention_mask is not None:
+            # A padded query attends to itself alone, so that no row of the softmax is empty.
+            seen = attention_mask[:, None, None, :] | torch.eye(length, dtype=torch.bool, device=like.device)
+            allowed = seen if allowed is None else allowed & seen
+        if self.relation_bias is None:
+            return allowed
+        bias = self.relation_bias.to(like.dtype)[:, self.relation][None]
+        return bias if allowed is None else bias.masked_fill(~allowed, -math.inf)
+
+    def _phases(self, positions: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        width = self.config.head_width or self.config.width // self.config.heads
+        frequency = self.config.rotary_base ** (
+            -torch.arange(0, width, 2, dtype=torch.float32, device=positions.device) / width
+        )
+        angle = positions[:, None, :, None].float() * frequency
+        angle = torch.cat((angle, angle), dim=-1)
+        return angle.cos().to(dtype), angle.sin().to(dtype)
+
+
+def _positions(tokens: Tensor, attention_mask: Tensor | None) -> Tensor:
+    """Positions count the real tokens only, so padding on the left shifts nothing."""
+    if attention_mask is None:
+        return torch.arange(tokens.shape[1], device=tokens.device).expand(tokens.shape)
+    return (attention_mask.long().cumsum(1) - 1).clamp(min=0)
+
+
+def _rotate(vector: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
+    first, second = vector.chunk(2, dim=-1)
+    return vector * cosine + torch.cat((-second, first), dim=-1) * sine
+
+
+def _norm(config: TransformerConfig) -> nn.Module:
+    if config.norm == "rms":
+        return nn.RMSNorm(config.width, config.norm_epsilon)
+    return nn.LayerNorm(config.width, config.norm_epsilon)
+
+
+def _positive(name: str, value: object) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise UserError(f"{name} must be a whole number of at least 1; got {value!r}")
