@@ -9,5 +9,17 @@ from anyorder.evaluation.accuracy import (
     solve_puzzles,
     wilson,
 )
+from anyorder.evaluation.likelihood import Bound, exact_negative_log_likelihood, likelihood_bound
 
-__all__ = ["Difference", "McNemar", "PuzzleReport", "mcnemar", "paired_bootstrap", "solve_puzzles", "wilson"]
+__all__ = [
+    "Bound",
+    "Difference",
+    "McNemar",
+    "PuzzleReport",
+    "exact_negative_log_likelihood",
+    "likelihood_bound",
+    "mcnemar",
+    "paired_bootstrap",
+    "solve_puzzles",
+    "wilson",
+]
