@@ -1,0 +1,5 @@
+"""Tasks: data, rules and verdicts."""
+
+from .task import Batch, Task, TaskData
+
+__all__ = ["Batch", "Task", "TaskData"]

@@ -1,0 +1,86 @@
+"""Bit tricks and a seeded random stream for the compiled code.
+
+The stream is SplitMix64 (Steele, Lea and Flood, OOPSLA 2014): a 64-bit counter with an odd step, passed through an
+invertible mixer. It passes BigCrush, has period 2^64, and any 64-bit value is a good seed, so puzzle ``i`` of seed
+``s`` simply starts at ``mix(s, i)``: what it draws depends on nothing else, whichever worker makes it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit, types
+from numba.extending import intrinsic
+
+_STEP = np.uint64(0x9E3779B97F4A7C15)
+_MIX_A = np.uint64(0xBF58476D1CE4E5B9)
+_MIX_B = np.uint64(0x94D049BB133111EB)
+_S30, _S27, _S31, _S32 = np.uint64(30), np.uint64(27), np.uint64(31), np.uint64(32)
+
+
+@intrinsic
+def popcount(typing_context: Any, value: Any) -> Any:
+    """Number of set bits of an int64, as an int64."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.ctpop(arguments[0])
+
+    return types.int64(types.int64), generate
+
+
+@intrinsic
+def lowest(typing_context: Any, value: Any) -> Any:
+    """Index of the lowest set bit of a non-zero int64, as an int64."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.cttz(arguments[0], context.get_constant(types.boolean, False))
+
+    return types.int64(types.int64), generate
+
+
+@njit(cache=True, nogil=True, inline="always")
+def next_word(stream):
+    """The next 64 random bits; ``stream`` (1,) uint64 is advanced."""
+    stream[0] += _STEP
+    z = stream[0]
+    z = (z ^ (z >> _S30)) * _MIX_A
+    z = (z ^ (z >> _S27)) * _MIX_B
+    return z ^ (z >> _S31)
+
+
+@njit(cache=True, nogil=True)
+def start(stream, seed, index):
+    """Set ``stream`` to the beginning of the stream named by (seed, index), both uint64."""
+    stream[0] = seed
+    key = next_word(stream)
+    stream[0] = key ^ (index * _STEP)
+    stream[0] = next_word(stream)
+
+
+@njit(cache=True, nogil=True)
+def below(stream, bound):
+    """A whole number uniform on 0..bound-1, bound at most 2^31, without bias.
+
+    Multiplies 32 random bits by the bound and keeps the high half; the few low halves that would favour some values
+    are drawn again (Lemire, ACM TOMACS 2019).
+    """
+    limit = np.uint64(bound)
+    product = (next_word(stream) >> _S32) * limit
+    low = np.int64(product & np.uint64(0xFFFFFFFF))
+    if low < bound:
+        floor = (np.int64(4294967296) - bound) % bound
+        while low < floor:
+            product = (next_word(stream) >> _S32) * limit
+            low = np.int64(product & np.uint64(0xFFFFFFFF))
+    return np.int64(product >> _S32)
+
+
+@njit(cache=True, nogil=True)
+def shuffle(stream, items):
+    """Put the 1-d array ``items`` into uniformly random order, in place (Fisher-Yates)."""
+    for last in range(items.shape[0] - 1, 0, -1):
+        other = below(stream, last + 1)
+        held = items[last]
+        items[last] = items[other]
+        items[other] = held

@@ -1,0 +1,227 @@
+"""Sudoku data: a set of puzzles with its fingerprint, its file, and training batches without loader state.
+
+A batch is a pure function of ``(seed, step, size)``. The rows of all steps, laid end to end, run through the set epoch
+by epoch; within an epoch every puzzle comes once, in an order that is a keyed permutation of the indices (a small
+Feistel network with cycle walking), so no order is ever stored. The symmetries of a step are drawn from its seed and
+number.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import zipfile
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from anyorder.core.errors import UserError
+from anyorder.tasks.task import Batch
+
+from .rules import Box, as_grids, verify_many
+from .symmetry import augment
+
+GRADES = ("logic", "hard")
+"""Grade names by code: 0, the seven strategies finish the puzzle; 1, they do not."""
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Puzzles:
+    """Puzzles of one box shape with their solutions, and what the seven-strategy solver said of them.
+
+    ``puzzles``, ``solutions`` (N, cells) uint8. The others may be None where they are not known:
+    ``grade`` (N,) uint8 indexes :data:`GRADES`. ``order`` (N, cells) int16: the solver's fill order, 0, 1, 2, ... over
+    the cells it filled, -1 at clues and at cells it never filled. ``strategy`` (N, cells) uint8: the id of the
+    strategy behind each fill (2..8), 0 at clues and cells never filled.
+
+    Raises:
+        UserError: shapes disagree, or a solution does not solve its puzzle.
+    """
+
+    box: Box
+    puzzles: NDArray[np.uint8]
+    solutions: NDArray[np.uint8]
+    grade: NDArray[np.uint8] | None = None
+    order: NDArray[np.int16] | None = None
+    strategy: NDArray[np.uint8] | None = None
+    origin: str = field(default="", kw_only=True)
+
+    def __post_init__(self) -> None:
+        puzzles, solutions = as_grids(self.box, self.puzzles), as_grids(self.box, self.solutions, "solution")
+        right = verify_many(self.box, puzzles, solutions)
+        if not right.all():
+            raise UserError(f"the solution of puzzle {int(np.argmin(right)) + 1} does not solve it")
+        object.__setattr__(self, "puzzles", puzzles)
+        object.__setattr__(self, "solutions", solutions)
+        shapes = {"grade": puzzles.shape[:1], "order": puzzles.shape, "strategy": puzzles.shape}
+        for name, shape in shapes.items():
+            value = getattr(self, name)
+            if value is not None and value.shape != shape:
+                raise UserError(f"{name} of {len(puzzles)} puzzles must have shape {shape}, not {value.shape}")
+
+    def __len__(self) -> int:
+        return len(self.puzzles)
+
+    @property
+    def clues(self) -> NDArray[np.int64]:
+        """(N,): how many clues each puzzle has."""
+        return (self.puzzles > 0).sum(1)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over the box, the puzzles and the solutions, in hexadecimal."""
+        digest = hashlib.sha256(f"sudoku {self.box.box_rows}x{self.box.box_columns} {len(self)}\n".encode())
+        digest.update(self.puzzles.tobytes())
+        digest.update(self.solutions.tobytes())
+        return digest.hexdigest()
+
+    def rows(self, index: NDArray | slice) -> Puzzles:
+        """The chosen puzzles, with everything known of them."""
+        chosen = {name: getattr(self, name) for name in ("grade", "order", "strategy")}
+        kept = {name: None if value is None else value[index] for name, value in chosen.items()}
+        return replace(self, puzzles=self.puzzles[index], solutions=self.solutions[index], **kept)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write an ``.npz`` file; it appears under its name only once it is complete.
+
+        Raises:
+            UserError: the file cannot be written.
+        """
+        target = Path(path)
+        arrays = {name: getattr(self, name) for name in ("puzzles", "solutions", "grade", "order", "strategy")}
+        known = {name: value for name, value in arrays.items() if value is not None}
+        shape = np.array([FORMAT_VERSION, self.box.box_rows, self.box.box_columns], np.int64)
+        partial = target.with_name(f".{target.name}.{os.getpid()}.part")
+        try:
+            with open(partial, "wb") as file:
+                np.savez_compressed(
+                    file, sudoku=shape, fingerprint=np.array(self.fingerprint), origin=np.array(self.origin), **known
+                )
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(partial, target)
+        except OSError as error:
+            raise UserError(f"cannot write {target}: {error.strerror or error}") from error
+        finally:
+            partial.unlink(missing_ok=True)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Puzzles:
+        """Read what :meth:`save` wrote, and check it against its fingerprint.
+
+        Raises:
+            UserError: the file is missing, damaged, of another kind, or its content does not match its fingerprint.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as archive:
+                held = {name: archive[name] for name in archive.files}
+        except FileNotFoundError as error:
+            raise UserError(f"no such file: {path}") from error
+        except (OSError, ValueError, EOFError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+            raise UserError(f"{path} is no puzzle set, or is damaged; make it again with `anyorder data sudoku`") from error
+        header = held.get("sudoku")
+        needed = {"sudoku", "fingerprint", "puzzles", "solutions"}
+        if header is None or not needed <= held.keys() or header.shape != (3,) or header[0] != FORMAT_VERSION:
+            raise UserError(f"{path} is no puzzle set of format {FORMAT_VERSION}; make it with `anyorder data sudoku`")
+        loaded = cls(
+            Box(int(header[1]), int(header[2])),
+            held["puzzles"],
+            held["solutions"],
+            held.get("grade"),
+            held.get("order"),
+            held.get("strategy"),
+            origin=str(held.get("origin", "")),
+        )
+        if loaded.fingerprint != str(held["fingerprint"]):
+            raise UserError(f"{path} is damaged: its content does not match its fingerprint; make it again")
+        return loaded
+
+
+_ROUND_KEYS = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0xD6E8FEB86659FD93], np.uint64)
+
+
+def _mix(value: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """SplitMix64's invertible mixer, element-wise."""
+    value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return value ^ (value >> np.uint64(31))
+
+
+def permuted(index: NDArray[np.int64], key: NDArray[np.uint64], count: int) -> NDArray[np.int64]:
+    """Where a keyed permutation of 0..count-1 sends each ``index``; one permutation per ``key``.
+
+    A four-round Feistel network permutes the next power of four; an image outside 0..count-1 is sent on until it
+    falls inside (Black and Rogaway, "Ciphers with arbitrary finite domains", CT-RSA 2002).
+    """
+    half = np.uint64(max(1, (max(count - 1, 1).bit_length() + 1) // 2))
+    low = np.uint64((1 << int(half)) - 1)
+    value = index.astype(np.uint64)
+    pending = np.ones(value.shape, bool)
+    while pending.any():
+        left, right = value[pending] >> half, value[pending] & low
+        for round_key in _ROUND_KEYS:
+            left, right = right, left ^ (_mix(right ^ _mix(key[pending] + round_key)) & low)
+        value[pending] = left << half | right
+        pending &= value >= np.uint64(count)
+    return value.astype(np.int64)
+
+
+class SudokuData:
+    """Training batches from a set of puzzles.
+
+    Args:
+        puzzles: (N, cells) clues, 0 = blank.
+        solutions: (N, cells) their solutions.
+        box: the box shape.
+        augment: apply a random symmetry to every row.
+
+    Raises:
+        UserError: the set is empty, does not fit the box, or a solution does not solve its puzzle.
+    """
+
+    def __init__(self, puzzles: NDArray, solutions: NDArray, box: Box, *, augment: bool = True) -> None:
+        self.set = Puzzles(box, puzzles, solutions)
+        if len(self.set) == 0:
+            raise UserError("a data set needs at least one puzzle")
+        self.box = box
+        self.augment = augment
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], *, augment: bool = True) -> SudokuData:
+        """Batches from a file written by :meth:`Puzzles.save`."""
+        held = Puzzles.load(path)
+        return cls(held.puzzles, held.solutions, held.box, augment=augment)
+
+    @property
+    def fingerprint(self) -> str:
+        """The fingerprint of the puzzles and solutions."""
+        return self.set.fingerprint
+
+    def __len__(self) -> int:
+        return len(self.set)
+
+    def batch(self, seed: int, step: int, size: int) -> Batch:
+        """The rows of one step; equal arguments give equal batches.
+
+        Returns:
+            tokens (size, cells) int64, the solutions; unknown (size, cells) bool, the blanks of the puzzles.
+
+        Raises:
+            UserError: the seed or the step is negative, or the size is below 1.
+        """
+        if seed < 0 or step < 0 or size < 1:
+            raise UserError(f"a batch needs seed >= 0, step >= 0 and size >= 1, not {seed}, {step}, {size}")
+        place = np.arange(step * size, (step + 1) * size, dtype=np.int64)
+        epoch = (place // len(self)).astype(np.uint64)
+        key = _mix(epoch + _mix(np.full(size, seed, np.uint64) + _ROUND_KEYS[0]))
+        index = permuted(place % len(self), key, len(self))
+        puzzles, solutions = self.set.puzzles[index], self.set.solutions[index]
+        if self.augment:
+            rng = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, step])))
+            puzzles, solutions = augment(self.box, puzzles, solutions, rng)
+        return Batch(torch.from_numpy(solutions.astype(np.int64)), torch.from_numpy(puzzles == 0))

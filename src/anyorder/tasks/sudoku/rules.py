@@ -1,0 +1,177 @@
+"""The rules of Sudoku for any box shape, and a strict verifier.
+
+With boxes of ``r`` rows by ``c`` columns the grid is ``n x n`` with ``n = r c``, cut into ``c`` bands of ``r`` rows and
+``r`` stacks of ``c`` columns. Every row, column and box (a *unit*) holds each of the digits 1..n once. A grid is a flat
+row-major array of ``n * n`` digits; 0 is a blank.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from anyorder.core.errors import UserError
+
+MAX_SIZE = 16
+"""Candidates are kept in 16-bit masks, so a grid has at most 16 digits."""
+
+
+class Tables(NamedTuple):
+    """Index tables of one box shape, in the form that the compiled code reads.
+
+    ``units`` (3n, n): the cells of every row, then column, then box. ``unit_of`` (cells, 3): the row, column and box
+    unit of a cell; ``place_in`` (cells, 3): its position inside each. ``peers`` (cells, p): the other cells that share
+    a unit, ascending.
+    """
+
+    units: NDArray[np.int64]
+    unit_of: NDArray[np.int64]
+    place_in: NDArray[np.int64]
+    peers: NDArray[np.int64]
+    shape: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Box:
+    """The shape of one box: ``box_rows`` x ``box_columns`` cells.
+
+    Raises:
+        UserError: a side is below 1, the grid has fewer than 2 or more than 16 digits.
+    """
+
+    box_rows: int
+    box_columns: int
+
+    def __post_init__(self) -> None:
+        for side in (self.box_rows, self.box_columns):
+            if isinstance(side, bool) or not isinstance(side, (int, np.integer)) or side < 1:
+                raise UserError(f"box sides must be whole numbers of at least 1, not {side!r}")
+        if not 2 <= self.size <= MAX_SIZE:
+            raise UserError(
+                f"a {self.box_rows}x{self.box_columns} box gives {self.size} digits; from 2 to {MAX_SIZE} are supported"
+            )
+
+    @classmethod
+    def for_cells(cls, cells: int) -> Box:
+        """The usual shape for a grid of ``cells`` cells: the most nearly square box, never taller than wide.
+
+        Raises:
+            UserError: no supported shape has that many cells.
+        """
+        shapes = {4 * 4: (2, 2), 6 * 6: (2, 3), 8 * 8: (2, 4), 9 * 9: (3, 3), 10 * 10: (2, 5), 12 * 12: (3, 4)}
+        shapes |= {14 * 14: (2, 7), 15 * 15: (3, 5), 16 * 16: (4, 4)}
+        if cells not in shapes:
+            raise UserError(f"{cells} cells make no Sudoku grid; expected one of {', '.join(map(str, shapes))}")
+        return cls(*shapes[cells])
+
+    @property
+    def size(self) -> int:
+        """The number of digits ``n``, also the side of the grid."""
+        return int(self.box_rows) * int(self.box_columns)
+
+    @property
+    def cells(self) -> int:
+        """The number of cells, ``n * n``."""
+        return self.size * self.size
+
+    @property
+    def tables(self) -> Tables:
+        """Index tables for the compiled code."""
+        return _tables(int(self.box_rows), int(self.box_columns))
+
+    @property
+    def units(self) -> NDArray[np.int64]:
+        """(3n, n): the cells of every row, column and box, in this order."""
+        return self.tables.units
+
+    @property
+    def peers(self) -> NDArray[np.int64]:
+        """(cells, p): the cells that share a unit with each cell."""
+        return self.tables.peers
+
+    @cached_property
+    def name(self) -> str:
+        """The grid's name, as in ``9x9``."""
+        return f"{self.size}x{self.size}"
+
+
+@lru_cache(maxsize=None)
+def _tables(box_rows: int, box_columns: int) -> Tables:
+    n = box_rows * box_columns
+    cell = np.arange(n * n).reshape(n, n)
+    boxes = cell.reshape(box_columns, box_rows, box_rows, box_columns).swapaxes(1, 2).reshape(n, n)
+    units = np.concatenate([cell, cell.T, boxes]).astype(np.int64)
+    unit_of = np.empty((n * n, 3), np.int64)
+    place_in = np.empty((n * n, 3), np.int64)
+    for kind in range(3):
+        block = units[kind * n : (kind + 1) * n]
+        unit_of[block.ravel(), kind] = kind * n + np.repeat(np.arange(n), n)
+        place_in[block.ravel(), kind] = np.tile(np.arange(n), n)
+    peers = np.array([np.setdiff1d(units[unit_of[c]], [c]) for c in range(n * n)], np.int64)
+    shape = np.array([n, box_rows, box_columns], np.int64)
+    tables = Tables(units, unit_of, place_in, peers, shape)
+    for table in tables:
+        table.setflags(write=False)
+    return tables
+
+
+def as_grids(box: Box, grids: ArrayLike, what: str = "puzzle") -> NDArray[np.uint8]:
+    """Grids as a contiguous uint8 array (N, cells); one flat grid becomes (1, cells).
+
+    Raises:
+        UserError: the values are no whole numbers in 0..n, or the shape does not fit the box.
+    """
+    array = np.asarray(grids)
+    if array.dtype == bool or not np.issubdtype(array.dtype, np.integer):
+        raise UserError(f"a {what} must hold whole numbers, not {array.dtype}")
+    if array.ndim == 1:
+        array = array[None]
+    if array.ndim != 2 or array.shape[1] != box.cells:
+        raise UserError(f"a {box.name} {what} has {box.cells} cells, but the array has shape {np.shape(grids)}")
+    if array.size and (array.min() < 0 or array.max() > box.size):
+        raise UserError(f"a {box.name} {what} holds 0 (blank) to {box.size}, not {array.min()}..{array.max()}")
+    return np.ascontiguousarray(array, dtype=np.uint8)
+
+
+def units_valid(box: Box, grids: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """(N,): no unit of the grid holds a digit twice. Blanks are ignored. ``grids`` (N, cells), values in 0..n."""
+    held = grids[:, box.units]  # (N, 3n, n)
+    bit = np.left_shift(1, held.astype(np.int64)) & ~1
+    distinct = np.bitwise_count(np.bitwise_or.reduce(bit, axis=-1))
+    return (distinct == (held > 0).sum(-1)).all(-1)
+
+
+def verify_many(box: Box, puzzles: ArrayLike, filled: ArrayLike) -> NDArray[np.bool_]:
+    """(N,): which of ``filled`` solve their puzzle: complete, valid, and equal to the puzzle at *every* clue.
+
+    A filled grid may hold anything (a decoder's output): a value outside 1..n simply fails.
+
+    Args:
+        box: the box shape.
+        puzzles: (N, cells) whole numbers 0..n, 0 = blank.
+        filled: (N, cells) whole numbers.
+
+    Raises:
+        UserError: the shapes do not fit the box or each other, or a puzzle holds a value outside 0..n.
+    """
+    puzzle = as_grids(box, puzzles)
+    values = np.asarray(filled)
+    if values.dtype == bool or not np.issubdtype(values.dtype, np.integer):
+        raise UserError(f"a filled grid must hold whole numbers, not {values.dtype}")
+    if values.ndim == 1:
+        values = values[None]
+    if values.shape != puzzle.shape:
+        raise UserError(f"{puzzle.shape[0]} puzzles of {box.cells} cells cannot be checked against shape {values.shape}")
+    complete = ((values >= 1) & (values <= box.size)).all(-1)
+    agrees = ((puzzle == 0) | (values == puzzle)).all(-1)
+    whole = np.where(complete[:, None], values, 0).astype(np.uint8)
+    return complete & agrees & units_valid(box, whole)
+
+
+def verify(box: Box, puzzle: ArrayLike, filled: ArrayLike) -> bool:
+    """Whether one filled grid solves one puzzle; the strict rule of :func:`verify_many`."""
+    return bool(verify_many(box, puzzle, filled)[0])
