@@ -1,0 +1,52 @@
+"""The moving average of the weights, which is what gets evaluated and shipped.
+
+    a <- a + (1 - d_s) (w - a),   d_s = min(d, (1 + s) / (10 + s)) at step s,
+
+so that the first steps are averaged nearly evenly and the starting weights are soon forgotten.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+from torch.distributed.tensor import DTensor
+
+
+class WeightAverage:
+    """The moving average of named ``weights``, kept beside them (sharded as they are)."""
+
+    def __init__(self, weights: Mapping[str, Tensor], decay: float) -> None:
+        self.decay = decay
+        self._weights = dict(weights)
+        self.tensors = {name: weight.detach().clone() for name, weight in weights.items()}
+
+    @torch.no_grad()
+    def update(self, step: int) -> None:
+        """Take in the weights after ``step`` steps."""
+        share = 1 - min(self.decay, (1 + step) / (10 + step))
+        averages = [_local(tensor) for tensor in self.tensors.values()]
+        torch._foreach_lerp_(averages, [_local(weight.detach()) for weight in self._weights.values()], share)
+
+    @contextmanager
+    def swapped_in(self) -> Iterator[None]:
+        """Within the block the model computes with the average; its own weights come back after, to the bit."""
+        self._swap()
+        try:
+            yield
+        finally:
+            self._swap()
+
+    @torch.no_grad()
+    def _swap(self) -> None:
+        for name, weight in self._weights.items():
+            mine, theirs = _local(self.tensors[name]), _local(weight.detach())
+            kept = theirs.clone()
+            theirs.copy_(mine)
+            mine.copy_(kept)
+
+
+def _local(tensor: Tensor) -> Tensor:
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor

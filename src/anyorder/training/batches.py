@@ -1,0 +1,104 @@
+"""What one optimiser step sees: a pure function of (run seed, step), cut into the parts of processes and micro-batches.
+
+Sequences, masks and weights are drawn for the whole global batch of B rows, on every process alike (it costs
+microseconds a row), and only then cut: process r of R, micro-batch k of K takes rows
+
+    r B / R + k B / (R K)  ...  r B / R + (k + 1) B / (R K).
+
+So the draws depend on neither R nor K, the mask counts stay spread evenly over the global batch, and the global weight
+
+    W = sum over rows b of w_b c_b       (c_b masked positions of weight w_b)
+
+that normalises the loss is known everywhere without communication.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from torch import Tensor
+
+from anyorder.core.corruption import BetaCount, UniformCount, corrupt
+from anyorder.core.errors import UserError
+from anyorder.training.seeds import derived_generator, derived_seed
+from anyorder.training.settings import ObjectiveSettings
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Float, Int
+
+    from anyorder.tasks.task import TaskData
+
+
+class StepBatch(NamedTuple):
+    """The rows of one step (or a part of them), masked.
+
+    ``weight`` is that of a masked position of the row, already over the global weight W: the loss is the plain sum of
+    ``weight[row] * -log p``. ``row`` is the row's number in the global batch.
+    """
+
+    tokens: Int[Tensor, "b L"]
+    targets: Int[Tensor, "b L"]
+    masked: Bool[Tensor, "b L"]
+    weight: Float[Tensor, " b"]
+    row: Int[Tensor, " b"]
+
+    def part(self, start: int, stop: int) -> StepBatch:
+        """The rows from ``start`` up to ``stop``."""
+        return StepBatch(*(tensor[start:stop] for tensor in self))
+
+    def to(self, device: torch.device) -> StepBatch:
+        """The same on another device."""
+        return StepBatch(*(tensor.to(device, non_blocking=True) for tensor in self))
+
+
+def step_batch(
+    data: TaskData, mask_token_id: int, objective: ObjectiveSettings, *, seed: int, step: int, size: int
+) -> StepBatch:
+    """The global batch of ``size`` rows of step ``step``: the same on every machine and for every way of cutting it."""
+    tokens, unknown = data.batch(derived_seed(seed, "data"), step, size)
+    law = UniformCount() if (objective.a, objective.b) == (1.0, 1.0) else BetaCount(objective.a, objective.b)
+    masked_tokens, masked, bound_weight = corrupt(
+        tokens, unknown, mask_token_id, derived_generator(seed, "masks", step), law=law
+    )
+    counts = masked.sum(1).double()
+    match objective.weight:
+        case "row":
+            weight = 1 / counts.clamp(min=1)
+        case "root":
+            weight = counts.clamp(min=1).rsqrt()
+        case "token":
+            weight = torch.ones_like(counts)
+        case "bound":
+            weight = bound_weight.double()
+    total = (weight * counts).sum()
+    if not total > 0:
+        raise UserError(f"step {step}: none of the {size} sequences has an unknown position to learn from")
+    return StepBatch(masked_tokens, tokens, masked, (weight / total).float(), torch.arange(size))
+
+
+class Prefetcher:
+    """Draws the next step's batch in a thread while the present one is used."""
+
+    def __init__(
+        self, data: TaskData, mask_token_id: int, objective: ObjectiveSettings, *, seed: int, size: int
+    ) -> None:
+        self._arguments = (data, mask_token_id, objective)
+        self._seed, self._size = seed, size
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="batches")
+        self._next: tuple[int, Future[StepBatch]] | None = None
+
+    def get(self, step: int, last: bool) -> StepBatch:
+        """The batch of ``step``; starts on that of ``step + 1`` unless ``last``."""
+        future = self._next[1] if self._next is not None and self._next[0] == step else self._submit(step)
+        batch = future.result()
+        self._next = None if last else (step + 1, self._submit(step + 1))
+        return batch
+
+    def close(self) -> None:
+        """Drop what is under way."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def _submit(self, step: int) -> Future[StepBatch]:
+        return self._pool.submit(step_batch, *self._arguments, seed=self._seed, step=step, size=self._size)

@@ -1,0 +1,104 @@
+"""The data of a run: built once from its settings, kept in the run's directory, told apart by fingerprint.
+
+Generated puzzles are a function of the settings alone, so a run directory that lost its data file makes the same again.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from anyorder.core.errors import UserError
+from anyorder.tasks.sudoku import Box, Puzzles, SudokuData, generate
+from anyorder.training.settings import DataSettings, TaskSettings, TrainSettings
+
+
+def task_box(task: TaskSettings) -> Box:
+    """The box shape of a Sudoku task."""
+    return Box(task.box_rows, task.box_columns)
+
+
+def task_facts(task: TaskSettings) -> dict[str, Any]:
+    """The task as a model's ``config.json`` holds it."""
+    return {"name": task.name, "box_rows": task.box_rows, "box_columns": task.box_columns}
+
+
+def task_shape(task: TaskSettings) -> dict[str, Any]:
+    """What the task decides of ``TransformerConfig``: token id = digit, 0 = blank = mask."""
+    box = task_box(task)
+    grid = {"rows": box.size, "columns": box.size, "box_rows": box.box_rows, "box_columns": box.box_columns}
+    return {"vocab_size": box.size + 1, "mask_token_id": 0, "length": box.cells, "grid": grid}
+
+
+def open_data(settings: TrainSettings, run_dir: Path) -> SudokuData:
+    """The training data: read from ``data.path``, or generated and kept as ``data.npz`` in ``run_dir``.
+
+    Raises:
+        UserError: a file that cannot be read or is of another box shape.
+    """
+    box = task_box(settings.task)
+    puzzles = read_puzzle_set(settings.data.path, box) if settings.data.path else _generated(settings, run_dir)
+    if settings.data.limit is not None:
+        puzzles = puzzles.rows(slice(settings.data.limit))
+    return SudokuData(puzzles.puzzles, puzzles.solutions, box, augment=settings.data.augment)
+
+
+def read_puzzle_set(path: str, box: Box) -> Puzzles:
+    """The puzzles of a file (.npz, .csv or text) with their solutions. Raises ``UserError`` where they do not fit."""
+    if not Path(path).exists():
+        raise UserError(f"no such data file: {path}")
+    if path.endswith(".npz"):
+        puzzles = Puzzles.load(path)
+    else:
+        from anyorder.tasks.sudoku.formats import read_puzzles
+
+        file = read_puzzles(path, box)
+        if file.solutions is None:
+            raise UserError(f"{path} has no solutions to learn from")
+        puzzles = Puzzles(box, file.puzzles, file.solutions, origin=path)
+    if puzzles.box != box:
+        raise UserError(f"{path} holds {puzzles.box.name} puzzles, not {box.name}")
+    return puzzles
+
+
+def held_out(settings: TrainSettings, grade: str, data: SudokuData, run_dir: Path) -> Puzzles:
+    """Up to ``evaluation.puzzles`` generated puzzles of a grade that are no training puzzles; kept in ``run_dir``.
+
+    Where the seed has fewer (small boxes have few hard puzzles, 4x4 has none), there are fewer, or none.
+    """
+    rules = settings.evaluation
+    path = run_dir / f"heldout-{grade}-{rules.seed}-{rules.puzzles}.npz"
+    if path.exists():
+        return Puzzles.load(path)
+    box = task_box(settings.task)
+    made = _make(box, rules.puzzles, rules.seed, grade)
+    known = set(map(bytes, data.set.puzzles))
+    fresh = made.rows(np.array([bytes(puzzle) not in known for puzzle in made.puzzles], bool))
+    fresh.save(path)
+    return fresh
+
+
+def _generated(settings: TrainSettings, run_dir: Path) -> Puzzles:
+    path, data = run_dir / "data.npz", settings.data
+    origin = _origin(settings.task, data)
+    if path.exists():
+        puzzles = Puzzles.load(path)
+        if puzzles.origin != origin:
+            raise UserError(f"{path} was made by other settings ({puzzles.origin}); delete it or choose another run directory")
+        return puzzles
+    made = _make(task_box(settings.task), data.count, data.seed, data.grade)
+    puzzles = Puzzles(made.box, made.puzzles, made.solutions, origin=origin)
+    puzzles.save(path)
+    return puzzles
+
+
+def _make(box: Box, count: int, seed: int, grade: str) -> Puzzles:
+    options = {} if grade == "any" else {"grade": grade}
+    return generate(box, count, seed, workers=os.cpu_count() or 1, **options)
+
+
+def _origin(task: TaskSettings, data: DataSettings) -> str:
+    return f"{task.box_rows}x{task.box_columns} boxes, count {data.count}, seed {data.seed}, grade {data.grade}"

@@ -1,0 +1,386 @@
+"""The training loop: one for a CPU, a GPU, and many of either.
+
+Accelerate places, wraps (DDP, FSDP) and autocasts the network; everything that has to be exact is done here or in a
+module beside this one:
+
+* a step's batch is a function of (seed, step), its loss is over the global weight (``batches``), so neither the number
+  of processes nor the number of micro-batches changes the result beyond rounding;
+* the state between steps is weights, their average, the optimiser's averages and a few numbers (``state``); a run that
+  is killed anywhere continues from its newest checkpoint and ends with the same bits as one that was not (on the same
+  machine, threads and number of processes).
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from anyorder.core.errors import UserError
+from anyorder.models.checkpoints import save_pretrained
+from anyorder.models.transformer import Transformer
+from anyorder.training.average import WeightAverage
+from anyorder.training.batches import Prefetcher, StepBatch
+from anyorder.training.build import make_accelerator, make_model, wrap
+from anyorder.training.card import write_card
+from anyorder.training.data import open_data, task_facts
+from anyorder.training.evaluate import Evaluator
+from anyorder.training.interrupts import Interrupted, StopSignals
+from anyorder.training.journal import Journal
+from anyorder.training.optimisers import make_optimiser
+from anyorder.training.progress import Progress
+from anyorder.training.rates import decay_start, multiplier
+from anyorder.training.rundir import RunDirectory, find_start, run_facts
+from anyorder.training.settings import TrainSettings
+from anyorder.training.state import Checkpoint, copy_into, gathered, prune, save_checkpoint
+
+_CONTINUE, _SAVE, _STOP = 0, 1, 2
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """How a call of ``train`` ended.
+
+    Attributes:
+        step: optimiser steps done, over all legs.
+        finished: whether that is all of them.
+        model: the evaluated model (the average of the weights where one is kept); None until finished.
+        model_folder: where it was saved; None until finished.
+        evaluations: the records of the last evaluation.
+    """
+
+    step: int
+    finished: bool
+    model: Transformer | None
+    model_folder: Path | None
+    evaluations: list[dict[str, Any]]
+
+
+def train(
+    settings: TrainSettings,
+    run_dir: str | Path,
+    *,
+    minutes: float | None = None,
+    start_from: str | Path | None = None,
+    allow_changes: bool = False,
+    threads: int | None = None,
+    show_progress: bool = False,
+) -> TrainResult:
+    """Train until ``settings.steps``, or for ``minutes``; continues what ``run_dir`` holds.
+
+    Args:
+        settings: the run.
+        run_dir: holds the data, the checkpoints, the log and, at the end, the model.
+        minutes: stop after this wall time (with a checkpoint); the same call continues.
+        start_from: a checkpoint folder or an exported one to begin with where ``run_dir`` holds none.
+        allow_changes: accept settings that differ from those of the checkpoint (never the model, task or data).
+        threads: of torch on a CPU; None leaves torch's own choice.
+        show_progress: a progress bar on standard error.
+
+    Raises:
+        UserError: bad settings, a damaged checkpoint, a full disk, a run directory in use, a loss that is not finite.
+        Interrupted: Ctrl-C or SIGTERM came; the state was saved first.
+    """
+    if minutes is not None and not minutes > 0:
+        raise UserError(f"minutes must be above 0, not {minutes}")
+    if threads is not None:
+        if threads < 1:
+            raise UserError(f"threads must be at least 1, not {threads}")
+        torch.set_num_threads(threads)
+    accelerator = make_accelerator(settings)
+    with RunDirectory(Path(run_dir), main=accelerator.is_main_process) as run, StopSignals() as signals:
+        trainer = Trainer(settings, run, accelerator, show_progress=show_progress)
+        try:
+            trainer.restore(start_from, allow_changes=allow_changes)
+            return trainer.run(signals, minutes)
+        finally:
+            trainer.close()
+
+
+class Trainer:
+    """The state of a run between steps, and the step."""
+
+    def __init__(
+        self, settings: TrainSettings, run: RunDirectory, accelerator: Accelerator, *, show_progress: bool
+    ) -> None:
+        self.settings, self.run_dir, self.accelerator = settings, run, accelerator
+        processes = accelerator.num_processes
+        if settings.batch_size % (processes * settings.accumulation):
+            raise UserError(
+                f"batch_size {settings.batch_size} is not a multiple of {processes} processes x "
+                f"{settings.accumulation} micro-batches"
+            )
+        with accelerator.main_process_first():
+            self.data = open_data(settings, run.path)
+        self.model = make_model(settings)
+        self.evaluator = Evaluator(settings, run.path, self.data)
+        self.module = wrap(self.model, settings, accelerator)
+        weights = dict(self.model.named_parameters())
+        self.optimiser = make_optimiser(self.model, settings.optimizer)
+        self.average = WeightAverage(weights, settings.ema) if settings.ema is not None else None
+        self.step, self.seconds = 0, 0.0
+        self.pending = _Pending(accelerator)
+        self.journal = Journal(run.path / "log.jsonl") if accelerator.is_main_process else None
+        self.progress = Progress(settings, enabled=show_progress and accelerator.is_main_process)
+        self.batches = Prefetcher(
+            self.data, self.model.mask_token_id, settings.objective, seed=settings.seed, size=settings.batch_size
+        )
+
+    # ------------------------------------------------------------------ the state
+
+    def tensors(self) -> dict[str, dict[str, Tensor]]:
+        """The groups of live tensors that make up the state (sharded ones as they are)."""
+        groups = {"model": dict(self.model.named_parameters()), "optimizer": self.optimiser.named_state()}
+        return groups if self.average is None else {**groups, "average": self.average.tensors}
+
+    def restore(self, start_from: str | Path | None, *, allow_changes: bool) -> None:
+        """Take up the newest checkpoint of the run directory (or ``start_from``), if there is one."""
+        found = find_start(self.run_dir.path, start_from)
+        if found is None:
+            self._record("start", settings=self.settings.to_dict(), **self._facts())
+            return
+        checkpoint, path = found
+        changes = self.run_dir.check_settings(self.settings, checkpoint, path, allow_changes=allow_changes)
+        if checkpoint.data["data_fingerprint"] != self.data.fingerprint:
+            raise UserError(f"the training data are not those of the checkpoint {path}: their fingerprints differ")
+        live = self.tensors()
+        if set(live) != set(checkpoint.tensors):
+            raise UserError(f"the checkpoint {path} does not fit: it holds {', '.join(sorted(checkpoint.tensors))}")
+        for group, tensors in live.items():
+            copy_into(tensors, checkpoint.tensors[group], group)
+        self.step, self.seconds = checkpoint.step, float(checkpoint.data["seconds"])
+        self.optimiser.updates = checkpoint.step
+        self.pending.load(checkpoint.data["pending"])
+        if self.journal is not None:
+            self.journal.rewind(self.step)
+        self._record("resume", checkpoint=str(path), changes=changes, **self._facts())
+
+    def save(self) -> None:
+        """Write a checkpoint of the present step; every process must call it."""
+        pending = self.pending.dump()
+        groups = {name: gathered(tensors) for name, tensors in self.tensors().items()}
+        if self.accelerator.is_main_process:
+            data = {
+                "step": self.step,
+                "examples": self.step * self.settings.batch_size,
+                "seconds": self.seconds,
+                "pending": pending,
+                "data_fingerprint": self.data.fingerprint,
+                "settings": self.settings.to_dict(),
+                "threads": torch.get_num_threads(),
+                "processes": self.accelerator.num_processes,
+                "torch": torch.__version__,
+            }
+            save_checkpoint(self.run_dir.checkpoints, Checkpoint(groups, data))
+            prune(self.run_dir.checkpoints, self.settings.checkpoint.keep, self._pinned())
+            self._record("checkpoint", seconds=round(self.seconds, 3))
+        self.accelerator.wait_for_everyone()
+
+    # ------------------------------------------------------------------ the loop
+
+    def run(self, signals: StopSignals, minutes: float | None) -> TrainResult:
+        """Steps until the end, the time limit or a signal."""
+        settings = self.settings
+        begun = last_saved = time.monotonic()
+        saved_step = self.step
+        self.progress.start(self.step)
+        evaluations: list[dict[str, Any]] = []
+        while self.step < settings.steps:
+            started = time.perf_counter()
+            self._train_step()
+            self.seconds += time.perf_counter() - started
+            self.step += 1
+            if self.step % settings.log_every_steps == 0 or self.step == settings.steps:
+                self._log_step()
+            if self._evaluation_due():
+                evaluations = self._evaluate()
+            now = time.monotonic()
+            decision = self._save_due(now - last_saved)
+            if signals.received is not None or (minutes is not None and now - begun >= 60 * minutes):
+                decision = _STOP
+            decision = self._agreed(decision)
+            if decision != _CONTINUE or self.step == settings.steps:
+                self.save()
+                last_saved, saved_step = time.monotonic(), self.step
+            if decision == _STOP:
+                break
+        if saved_step != self.step:
+            self.save()
+        self.progress.stop()
+        if self.step < settings.steps:
+            if signals.received is not None:
+                raise Interrupted(
+                    f"interrupted by {signals.received} at step {self.step} of {settings.steps}; the checkpoint is in "
+                    f"{self.run_dir.checkpoints}, the same command continues"
+                )
+            return TrainResult(self.step, False, None, None, evaluations)
+        return self._finish(evaluations)
+
+    def _train_step(self) -> None:
+        settings, accelerator = self.settings, self.accelerator
+        self.module.train()
+        batch = self.batches.get(self.step, last=self.step + 1 == settings.steps)
+        rows = settings.batch_size // accelerator.num_processes
+        mine = batch.part(accelerator.process_index * rows, (accelerator.process_index + 1) * rows)
+        size = rows // settings.accumulation
+        total: Tensor | None = None
+        for k in range(settings.accumulation):
+            part = mine.part(k * size, (k + 1) * size).to(accelerator.device)
+            if k + 1 < settings.accumulation:
+                with accelerator.no_sync(self.module):
+                    losses = self._backward(part)
+            else:
+                losses = self._backward(part)
+            total = losses if total is None else total + losses
+        assert total is not None
+        self.optimiser.set_multiplier(multiplier(settings.schedule, self.step, settings.steps))
+        norm = self.optimiser.clip(settings.optimizer.clip)
+        self.optimiser.step()
+        self.optimiser.zero_grad(set_to_none=True)
+        if self.average is not None:
+            self.average.update(self.step + 1)
+        self.pending.add(total, norm)
+        self.progress.advance(self.step + 1)
+
+    def _backward(self, part: StepBatch) -> Tensor:
+        losses: Tensor = self.module(*part[:4])
+        # DDP and FSDP average the gradients of the processes; the loss is a sum over all of them.
+        self.accelerator.backward(losses[0] * self.accelerator.num_processes)
+        return losses.detach()
+
+    # ------------------------------------------------------------------ decisions and records
+
+    def _pinned(self) -> set[int]:
+        start = decay_start(self.settings.schedule, self.settings.steps)
+        flat = self.settings.schedule.shape == "flat-then-linear" and 0 < start < self.settings.steps
+        return {*self.settings.checkpoint.keep_steps, *([start] if flat else [])}
+
+    def _save_due(self, seconds: float) -> int:
+        rules = self.settings.checkpoint
+        by_time = rules.every_minutes is not None and seconds >= 60 * rules.every_minutes
+        by_steps = rules.every_steps is not None and self.step % rules.every_steps == 0
+        return _SAVE if by_time or by_steps or self.step in self._pinned() else _CONTINUE
+
+    def _agreed(self, decision: int) -> int:
+        """The strongest decision of all processes: clocks and signals differ between them."""
+        if self.accelerator.num_processes == 1:
+            return decision
+        votes = self.accelerator.gather(torch.tensor([decision], device=self.accelerator.device))
+        return int(votes.max())  # pyright: ignore[reportAttributeAccessIssue]
+
+    def _evaluation_due(self) -> bool:
+        every = self.settings.evaluation.every_steps
+        return self.step == self.settings.steps or (every is not None and self.step % every == 0)
+
+    def _evaluate(self) -> list[dict[str, Any]]:
+        if self.evaluator.empty:
+            return []
+        model = self._evaluation_model()
+        records: list[dict[str, Any]] = []
+        if self.accelerator.is_main_process:
+            started = time.perf_counter()
+            records = self.evaluator.evaluate(model)
+            seconds = round(time.perf_counter() - started, 3)
+            for record in records:
+                self._record("evaluation", examples=self.step * self.settings.batch_size, **record)
+            self.progress.show_evaluations(self.step, records, seconds)
+        self.accelerator.wait_for_everyone()
+        return records
+
+    def _evaluation_model(self) -> Transformer:
+        """A network on its own with the averaged weights. Every process must call it."""
+        source = self.average.tensors if self.average is not None else dict(self.model.named_parameters())
+        weights = gathered(source)
+        with torch.random.fork_rng(devices=[]):
+            model = Transformer(self.model.config)
+        copy_into(dict(model.named_parameters()), weights, "average")
+        model.task = task_facts(self.settings.task)
+        return model.to(self.accelerator.device).eval()
+
+    def _log_step(self) -> None:
+        values = self.pending.take(self.model.config.loops)
+        rate = multiplier(self.settings.schedule, self.step - 1, self.settings.steps)
+        examples = self.step * self.settings.batch_size
+        record = {**values, "rate": rate, "examples": examples, "seconds": round(self.seconds, 3)}
+        self._record("train", **record)
+        self.accelerator.log(values | {"rate": rate, "examples": examples}, step=self.step)
+        self.progress.show_loss(self.step, values["loss"])
+
+    def _facts(self) -> dict[str, Any]:
+        count = sum(parameter.numel() for parameter in self.model.parameters())
+        facts = run_facts(self.accelerator)
+        return {**facts, "weights": count, "data_count": len(self.data), "data_fingerprint": self.data.fingerprint}
+
+    def _record(self, kind: str, **values: Any) -> None:
+        if self.journal is not None:
+            self.journal.write(kind, self.step, **values)
+
+    def _finish(self, evaluations: list[dict[str, Any]]) -> TrainResult:
+        model = self._evaluation_model()
+        folder = self.run_dir.path / "model"
+        if self.accelerator.is_main_process:
+            self._record("end", examples=self.step * self.settings.batch_size, seconds=round(self.seconds, 3))
+            save_pretrained(model, folder, write_card(self.run_dir.path, model))
+        self.accelerator.wait_for_everyone()
+        return TrainResult(self.step, True, model, folder, evaluations)
+
+    def close(self) -> None:
+        """Let go of threads, files and trackers."""
+        self.progress.stop()
+        self.batches.close()
+        if self.journal is not None:
+            self.journal.close()
+        self.accelerator.end_training()
+
+
+class _Pending:
+    """Sums of loss and gradient norm since the last log record, kept on the device and in the checkpoints.
+
+    Each process sums the losses of its own rows; the gradient norm is the same everywhere.
+    """
+
+    def __init__(self, accelerator: Accelerator) -> None:
+        self._accelerator = accelerator
+        self.losses = torch.zeros(2, dtype=torch.float64, device=accelerator.device)
+        self.norm = torch.zeros(1, dtype=torch.float64, device=accelerator.device)
+        self.count = 0
+
+    def add(self, losses: Tensor, norm: Tensor) -> None:
+        self.losses += losses
+        self.norm += norm
+        self.count += 1
+
+    def dump(self) -> dict[str, Any]:
+        """The sums over all processes, which the first one carries on alone. Every process must call it."""
+        self.losses = self._accelerator.reduce(self.losses, "sum")  # pyright: ignore[reportAttributeAccessIssue]
+        values = {"losses": self.losses.tolist(), "norm": self.norm.item(), "count": self.count}
+        if not self._accelerator.is_main_process:
+            self.losses = torch.zeros_like(self.losses)
+        if not all(map(math.isfinite, (*values["losses"], values["norm"]))):
+            raise UserError("the loss or its gradient is not finite; lower the rates (the last checkpoint is intact)")
+        return values
+
+    def load(self, values: dict[str, Any]) -> None:
+        """Go on from the sums of a checkpoint."""
+        share = 1.0 if self._accelerator.is_main_process else 0.0
+        self.losses.copy_(share * torch.tensor(values["losses"], dtype=torch.float64))
+        self.norm.fill_(values["norm"])
+        self.count = int(values["count"])
+
+    def take(self, depths: int) -> dict[str, float]:
+        """The means, and begin anew."""
+        values = self.dump()
+        mean, last = (value / self.count for value in values["losses"])
+        means = {"loss": mean, "gradient_norm": values["norm"] / self.count}
+        if depths > 1:
+            means["loss_last_depth"] = last
+        self.losses.zero_()
+        self.norm.zero_()
+        self.count = 0
+        return means
