@@ -202,12 +202,10 @@ def surprisals(
         raise UserError(f"{count} unknown positions have too many mask sets to enumerate; at most {MOST_MASKED}")
     members = _members(count).to(tokens.device)
     table = torch.zeros(len(members), count, dtype=torch.float64, device=tokens.device)
-    for start in range(0, len(members), batch_size):
+    for start in range(1, len(members), batch_size):  # set 0 is empty: nothing to ask
         part = members[start : start + batch_size]
         at = torch.zeros(len(part), len(tokens), dtype=torch.bool, device=tokens.device)
         at[:, where] = part
-        if not bool(at.any()):
-            continue
         logits = denoiser(
             torch.where(at, denoiser.mask_token_id, tokens),
             attention_mask=None if attention_mask is None else attention_mask.expand(len(part), -1),
