@@ -1,0 +1,114 @@
+"""``anyorder bench NAME``: speed, always beside a baseline in the same run."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from anyorder.cli import screen
+from anyorder.cli.options import Machine, PathOption, at_least
+from anyorder.cli.parts import named_strategy
+
+if TYPE_CHECKING:
+    from anyorder.bench.result import BenchResult
+
+
+@dataclass(frozen=True)
+class BenchDecode:
+    """Decode time outside the network as a share of the network's; baseline: the usual full-canvas loop."""
+
+    model: str = "sudoku-9x9"
+    """shipped name, folder, or hub id"""
+    strategy: str = "margin"
+    """named strategy of ours; the baseline uses margin, one at a time"""
+    repeats: int = 5
+    """decodes of each, alternating; medians are reported"""
+    machine: Machine = field(default_factory=Machine)
+    json: PathOption = None
+    """write the figures and the facts of the run as JSON"""
+
+    def __post_init__(self) -> None:
+        at_least("--repeats", self.repeats, 1)
+
+    def run(self) -> None:
+        """Measure, record, print."""
+        since = time.time()
+        named_strategy(self.strategy)
+        device = self.machine.prepare()
+        from anyorder.bench.decode import bench_decode
+        from anyorder.models.checkpoints import from_pretrained
+
+        model = from_pretrained(self.model, device=device)
+        with screen.steps() as progress:
+            result = bench_decode(
+                model,
+                batch_size=self.machine.batch_size,
+                repeats=self.repeats,
+                strategy=self.strategy,
+                progress=progress,
+            )
+        from anyorder.experiments.records import model_facts
+
+        _finish(result, self.json, since, str(device), model_facts(self.model, model))
+
+
+@dataclass(frozen=True)
+class BenchStatistics:
+    """Token, margin and entropy of the masked positions; baseline: float64 softmax of the whole canvas."""
+
+    canvas_rows: int = 512
+    """positions of the canvas"""
+    masked_rows: int = 16
+    """of them, those to be decided"""
+    vocabulary: int = 126_464
+    """tokens"""
+    repeats: int = 5
+    """measurements of each, alternating; medians are reported"""
+    machine: Machine = field(default_factory=Machine)
+    json: PathOption = None
+    """write the figures and the facts of the run as JSON"""
+
+    def run(self) -> None:
+        """Measure, record, print."""
+        since = time.time()
+        device = self.machine.prepare()
+        from anyorder.bench.decode import bench_statistics
+
+        with screen.steps() as progress:
+            result = bench_statistics(
+                canvas_rows=self.canvas_rows,
+                masked_rows=self.masked_rows,
+                vocabulary=self.vocabulary,
+                repeats=self.repeats,
+                device=device,
+                progress=progress,
+            )
+        _finish(result, self.json, since, str(device), None)
+
+
+BENCHES = {"decode": BenchDecode, "statistics": BenchStatistics}
+
+
+def _finish(result: BenchResult, json: Path | None, since: float, device: str, model: dict[str, Any] | None) -> None:
+    from anyorder.experiments import records
+
+    record = records.Record(
+        name=f"bench-{result.name}",
+        title=result.title,
+        summary=result.summary,
+        columns=result.columns,
+        rows=result.rows,
+        notes=result.notes,
+        details=result.details,
+        run=records.run_facts(seed=None, device=device, since=since, data=result.data, model=model),
+    )
+    if json is not None:
+        records.write_record(json, record)
+    console = screen.output()
+    console.print(screen.table(record.rows, record.columns, title=record.title))
+    for note in record.notes:
+        console.print(note)
+    if json is not None:
+        console.print(f"record: {json}")

@@ -1,0 +1,113 @@
+"""The puzzles that a measurement decodes: read from a file or generated, checked, and graded by the seven strategies.
+
+Every clue is checked before anything is decoded: a puzzle whose clues break a rule is refused with its place in the
+file. Puzzles are split by whether the seven strategies finish them (*logic*), because a model of the order in which a
+puzzle can be solved is judged apart on those that have such an order.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from anyorder.tasks.sudoku.formats import read_puzzles
+
+from anyorder.core.errors import UserError
+from anyorder.tasks.sudoku import Box, generate
+from anyorder.tasks.sudoku.rules import units_valid
+from anyorder.tasks.sudoku.solver import solve_many
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from anyorder.models.transformer import Transformer
+
+
+@dataclass(frozen=True, eq=False)
+class PuzzleSet:
+    """Puzzles to decode.
+
+    Attributes:
+        name: of the file or of the generator's settings.
+        box: the box shape.
+        puzzles: (N, cells), 0 = blank.
+        solutions: (N, cells), or None where they are not known.
+        logic: (N,) bool, which puzzles the seven strategies finish; None where they were not graded.
+    """
+
+    name: str
+    box: Box
+    puzzles: NDArray[np.uint8]
+    solutions: NDArray[np.uint8] | None = None
+    logic: NDArray[np.bool_] | None = None
+
+    def __post_init__(self) -> None:
+        if len(self.puzzles) == 0:
+            raise UserError(f"{self.name} holds no puzzle")
+        check_clues(self.name, self.box, self.puzzles)
+
+    def __len__(self) -> int:
+        return len(self.puzzles)
+
+    def first(self, count: int | None) -> PuzzleSet:
+        """The first ``count`` puzzles (all where ``count`` is None)."""
+        return self if count is None or count >= len(self) else self._rows(np.arange(count))
+
+    def shuffled(self, rng: np.random.Generator) -> PuzzleSet:
+        """The same puzzles in random order."""
+        return self._rows(rng.permutation(len(self)))
+
+    def _rows(self, index: NDArray[np.int64]) -> PuzzleSet:
+        solutions = None if self.solutions is None else self.solutions[index]
+        logic = None if self.logic is None else self.logic[index]
+        return dataclasses.replace(self, puzzles=self.puzzles[index], solutions=solutions, logic=logic)
+
+    def graded(self) -> PuzzleSet:
+        """The same puzzles, each marked by whether the seven strategies finish it."""
+        return dataclasses.replace(self, logic=solve_many(self.box, self.puzzles).solved)
+
+
+def read(path: Path, *, limit: int | None = None, grade: bool = True) -> PuzzleSet:
+    """The puzzles of a file, graded.
+
+    Raises:
+        UserError: the file is missing, unreadable or empty, or a puzzle's clues break a rule.
+    """
+    file = read_puzzles(path)
+    puzzles = PuzzleSet(path.name, file.box, file.puzzles, file.solutions).first(limit)
+    return puzzles.graded() if grade else puzzles
+
+
+def check_clues(name: str, box: Box, puzzles: NDArray[np.uint8]) -> None:
+    """Refuse puzzles in which a row, column or box holds a digit twice."""
+    valid = units_valid(box, puzzles)
+    if not valid.all():
+        first = int(np.argmin(valid))
+        grid = puzzles[first]
+        held = next(unit for unit in box.units if len(set(grid[unit][grid[unit] > 0])) < (grid[unit] > 0).sum())
+        digits, counts = np.unique(grid[held][grid[held] > 0], return_counts=True)
+        digit = int(digits[np.argmax(counts)])
+        cells = ", ".join(_place(box, int(cell)) for cell in held if grid[cell] == digit)
+        more = int((~valid).sum()) - 1
+        others = f" (and {more} more puzzles)" if more else ""
+        raise UserError(f"{name}, puzzle {first + 1}: contradictory clues, {digit} stands at {cells}{others}")
+
+
+def _place(box: Box, cell: int) -> str:
+    return f"row {cell // box.size + 1} column {cell % box.size + 1}"
+
+
+def unseen(model: Transformer, count: int, seed: int) -> PuzzleSet:
+    """New puzzles of the box shape that a Sudoku model was made for, graded.
+
+    Raises:
+        UserError: the model is no Sudoku model.
+    """
+    task = model.task
+    if not task or task.get("name") != "sudoku":
+        raise UserError("the model is no Sudoku model; name one that is")
+    made = generate(Box(task["box_rows"], task["box_columns"]), count, seed)
+    return PuzzleSet(f"generated, seed {seed}", made.box, made.puzzles, made.solutions).graded()

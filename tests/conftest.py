@@ -1,0 +1,41 @@
+"""Settings that every test runs under."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import HealthCheck, settings
+
+_THREADS = torch.get_num_threads()
+
+# Timings say nothing on a shared machine, so no example has a deadline; the examples are the same in every run.
+settings.register_profile(
+    "anyorder", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+)
+settings.load_profile("anyorder")
+
+
+@pytest.fixture(autouse=True)
+def _same_threads() -> None:
+    """A test that sets the number of threads must not change the next one."""
+    torch.set_num_threads(_THREADS)
+
+
+@pytest.fixture(scope="session")
+def data_folder() -> Path:
+    """The development data, named by ANYORDER_DATA; tests that need it are marked ``data`` and skipped without it."""
+    return Path(os.environ["ANYORDER_DATA"])
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what needs the development data where there is none."""
+    if os.environ.get("ANYORDER_DATA"):
+        return
+    missing = pytest.mark.skip(reason="ANYORDER_DATA is not set")
+    for item in items:
+        if "data" in item.keywords:
+            item.add_marker(missing)
+
