@@ -40,7 +40,11 @@ def shipped_models() -> list[str]:
 
 
 def from_pretrained(
-    name: str | Path, *, device: torch.device | str = "cpu", dtype: torch.dtype | None = None, revision: str | None = None
+    name: str | Path,
+    *,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype | None = None,
+    revision: str | None = None,
 ) -> Transformer:
     """Load a model in evaluation mode.
 
@@ -76,7 +80,8 @@ def read_config(folder: Path) -> tuple[TransformerConfig, dict[str, Any] | None]
         kind = values.get("model_type") if isinstance(values, dict) else None
         raise UserError(f'{path} is not an anyorder model: "model_type" is {kind!r}')
     if values.get("format_version") != FORMAT_VERSION:
-        raise UserError(f"{path} has format version {values.get('format_version')!r}; this version reads {FORMAT_VERSION}")
+        version = values.get("format_version")
+        raise UserError(f"{path} has format version {version!r}; this version of anyorder reads {FORMAT_VERSION}")
     unknown = sorted(set(values) - {"model_type", "format_version", "transformer", "task"})
     if unknown:
         raise UserError(f"{path} has an unknown entry {unknown[0]!r}")
@@ -192,7 +197,7 @@ def _resolve(name: str, revision: str | None) -> Path:
     shipped = ", ".join(shipped_models()) or "none"
     parts = name.split("/")
     if len(parts) != 2 or not all(parts) or name.startswith((".", "~", "/")):
-        raise UserError(f"no model {name!r}: not a folder, not a hub id (owner/name), and not shipped (shipped: {shipped})")
+        raise UserError(f"no model {name!r}: neither a folder, nor a hub id (owner/name), nor shipped ({shipped})")
     return _download(name, revision, shipped)
 
 
@@ -205,7 +210,7 @@ def _download(name: str, revision: str | None, shipped: str) -> Path:
         return Path(snapshot_download(name, revision=revision, allow_patterns=patterns))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         raise UserError(
-            f"no model {name!r}: no such folder, not shipped (shipped: {shipped}), and the hub says: {_one_line(error)}"
+            f"no model {name!r}: no such folder, not shipped ({shipped}), and the hub says: {_one_line(error)}"
         ) from None
 
 

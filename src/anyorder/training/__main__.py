@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import os
 import sys
 from pathlib import Path
 
@@ -20,7 +21,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--steps", type=int, help="steps of the whole run, instead of the file's")
     parser.add_argument("--threads", type=int, help="CPU threads")
     parser.add_argument("--from", dest="start_from", help="checkpoint or export to begin with, where the run has none")
-    parser.add_argument("--allow-changes", action="store_true", help="accept settings that differ from the checkpoint's")
+    parser.add_argument("--allow-changes", action="store_true", help="accept settings that differ from before")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     options = parser.parse_args(arguments)
     try:
@@ -50,6 +51,8 @@ def run(options: argparse.Namespace) -> int:
         threads=options.threads,
         show_progress=not options.quiet,
     )
+    if os.environ.get("RANK", "0") != "0":
+        return 0
     if result.finished:
         print(f"finished {settings.name} after {result.step} steps: {result.model_folder}")
     else:

@@ -1,7 +1,7 @@
 """What one optimiser step sees: a pure function of (run seed, step), cut into the parts of processes and micro-batches.
 
-Sequences, masks and weights are drawn for the whole global batch of B rows, on every process alike (it costs
-microseconds a row), and only then cut: process r of R, micro-batch k of K takes rows
+Sequences, masks, weights and dropout seeds are drawn for the whole global batch of B rows, on every process alike (it
+costs microseconds a row), and only then cut: process r of R, micro-batch k of K takes rows
 
     r B / R + k B / (R K)  ...  r B / R + (k + 1) B / (R K).
 
@@ -22,6 +22,7 @@ from torch import Tensor
 
 from anyorder.core.corruption import BetaCount, UniformCount, corrupt
 from anyorder.core.errors import UserError
+from anyorder.training.dropout import dropout_seeds
 from anyorder.training.seeds import derived_generator, derived_seed
 from anyorder.training.settings import ObjectiveSettings
 
@@ -35,14 +36,14 @@ class StepBatch(NamedTuple):
     """The rows of one step (or a part of them), masked.
 
     ``weight`` is that of a masked position of the row, already over the global weight W: the loss is the plain sum of
-    ``weight[row] * -log p``. ``row`` is the row's number in the global batch.
+    ``weight[row] * -log p``. ``seed`` keys the row's dropout.
     """
 
     tokens: Int[Tensor, "b L"]
     targets: Int[Tensor, "b L"]
     masked: Bool[Tensor, "b L"]
     weight: Float[Tensor, " b"]
-    row: Int[Tensor, " b"]
+    seed: Int[Tensor, " b"]
 
     def part(self, start: int, stop: int) -> StepBatch:
         """The rows from ``start`` up to ``stop``."""
@@ -75,7 +76,8 @@ def step_batch(
     total = (weight * counts).sum()
     if not total > 0:
         raise UserError(f"step {step}: none of the {size} sequences has an unknown position to learn from")
-    return StepBatch(masked_tokens, tokens, masked, (weight / total).float(), torch.arange(size))
+    seeds = dropout_seeds(derived_seed(seed, "dropout", step), size)
+    return StepBatch(masked_tokens, tokens, masked, (weight / total).float(), seeds)
 
 
 class Prefetcher:

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import shutil
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate import Accelerator
 from torch import nn
+from torch.distributed.fsdp import FSDPModule, fully_shard
 
 from anyorder.core.errors import UserError
 from anyorder.models.transformer import Transformer, TransformerConfig
@@ -42,48 +47,73 @@ def make_model(settings: TrainSettings) -> Transformer:
     return model
 
 
-def make_accelerator(settings: TrainSettings) -> Accelerator:
-    """Device, processes and precision. The launcher's environment says how many processes there are."""
-    plugin = None
-    if settings.distributed == "fsdp":
-        if not torch.distributed.is_available():
-            raise UserError("distributed: fsdp needs a torch with torch.distributed")
-        from accelerate.utils import FullyShardedDataParallelPlugin
+def make_accelerator(settings: TrainSettings, run_dir: Path) -> Accelerator:
+    """Device, processes and precision. The launcher's environment says how many processes there are.
 
-        plugin = FullyShardedDataParallelPlugin(
-            fsdp_version=2, auto_wrap_policy="transformer_based_wrap", transformer_cls_names_to_wrap=["Block"]
-        )
-    precision = "bf16" if settings.precision == "bfloat16" else "no"
+    Raises:
+        UserError: a tracker that is not installed, sharding over one process, or an ``Accelerator`` of another
+            precision that the program made before.
+    """
     try:
         accelerator = Accelerator(
-            mixed_precision=precision,
-            fsdp_plugin=plugin,
+            # Told so, several processes on a machine without an accelerator find each other through gloo.
+            cpu=not torch.accelerator.is_available(),
+            mixed_precision="bf16" if settings.precision == "bfloat16" else "no",
             log_with=list(settings.trackers) or None,  # pyright: ignore[reportArgumentType]
-            project_dir=settings.name if settings.trackers else None,
+            project_dir=run_dir if settings.trackers else None,
         )
-    except ValueError as error:
+        if settings.trackers:
+            accelerator.init_trackers(settings.name, config=_flat(settings.to_dict()))
+    except (ValueError, ImportError) as error:
         raise UserError(f"accelerate: {' '.join(str(error).split())}") from error
     if settings.distributed == "fsdp" and accelerator.num_processes == 1:
         raise UserError("distributed: fsdp needs several processes; start them with torchrun or accelerate launch")
     return accelerator
 
 
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings as ``outer.inner`` names, for trackers that take only text and numbers."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = value if isinstance(value, (bool, int, float, str)) else str(value)
+    return flat
+
+
 def wrap(model: Transformer, settings: TrainSettings, accelerator: Accelerator) -> nn.Module:
     """The loss of ``model`` as a module on the device, wrapped for the processes, the precision and compilation.
 
-    The parameters stay those of ``model`` (under FSDP they become shards in place).
+    The parameters stay those of ``model``; under FSDP they become shards in place, one group a block.
     """
     module = MaskedLoss(model, all_depths=settings.objective.depths == "all")
     if settings.compile:
         if accelerator.device.type == "cpu" and not any(map(shutil.which, ("c++", "g++", "clang++", "cl"))):
-            warnings.warn("compile: no C++ compiler was found (c++, g++, clang++); training runs uncompiled", stacklevel=2)
+            warnings.warn("compile: found no C++ compiler (c++, g++, clang++); training runs uncompiled", stacklevel=2)
         else:
             # The number of masked positions differs from step to step.
             module.compile(dynamic=True)
-    if settings.distributed == "fsdp":
-        model.to(accelerator.device)
-        # Accelerate shards a model only together with an optimiser; ours is made after, from the shards.
-        carrier = torch.optim.SGD(module.parameters(), lr=0.0)
-        wrapped, _ = accelerator.prepare(module, carrier)
-        return wrapped
-    return accelerator.prepare_model(module)
+    if settings.distributed != "fsdp":
+        return accelerator.prepare_model(module)
+    # Torch's own sharding, because Accelerate's wants an optimiser at hand and refuses CPUs. The shards and their sums
+    # stay in float32 and autocast picks the precision of the products, as without sharding.
+    module.to(accelerator.device)
+    for block in model.blocks:
+        fully_shard(block)
+    fully_shard(module)
+    return module
+
+
+@contextmanager
+def gradients_kept_local(module: nn.Module, accelerator: Accelerator) -> Iterator[None]:
+    """Within the block, ``backward`` adds up gradients without exchanging them between the processes."""
+    if isinstance(module, FSDPModule):
+        module.set_requires_gradient_sync(False)
+        try:
+            yield
+        finally:
+            module.set_requires_gradient_sync(True)
+    else:
+        with accelerator.no_sync(module):
+            yield

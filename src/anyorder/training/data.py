@@ -87,7 +87,9 @@ def _generated(settings: TrainSettings, run_dir: Path) -> Puzzles:
     if path.exists():
         puzzles = Puzzles.load(path)
         if puzzles.origin != origin:
-            raise UserError(f"{path} was made by other settings ({puzzles.origin}); delete it or choose another run directory")
+            raise UserError(
+                f"{path} was made by other settings ({puzzles.origin}); delete it, or choose another --run-dir"
+            )
         return puzzles
     made = _make(task_box(settings.task), data.count, data.seed, data.grade)
     puzzles = Puzzles(made.box, made.puzzles, made.solutions, origin=origin)

@@ -45,6 +45,7 @@ class Evaluator:
     def evaluate(self, model: Transformer) -> list[dict[str, Any]]:
         """One record for each set and strategy: solved share with its 95 % interval, count, evaluations a puzzle."""
         from anyorder.decoding.strategies import strategies
+
         from anyorder.evaluation.accuracy import solve_puzzles
 
         rules = self._settings.evaluation

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM during training: finish the step, save, leave. A second one leaves at once."""
+"""Ctrl-C and SIGTERM during training: finish the step, save, leave. A second Ctrl-C leaves at once."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ class Interrupted(UserError):
 class StopSignals:
     """While entered, SIGINT and SIGTERM set ``received`` instead of ending the process.
 
-    The second signal raises ``KeyboardInterrupt`` where the program stands: saves are atomic, so the last complete
-    checkpoint is unharmed. Outside the main thread signals cannot be caught, and nothing is changed.
+    A second SIGINT raises ``KeyboardInterrupt`` where the program stands: saves are atomic, so the last complete
+    checkpoint is unharmed. A SIGTERM after a signal changes nothing (launchers send one to their workers after a
+    Ctrl-C). Outside the main thread signals cannot be caught, and nothing is changed.
     """
 
     def __init__(self) -> None:
@@ -38,6 +39,6 @@ class StopSignals:
         self._before.clear()
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self.received is not None:
+        if self.received == "SIGINT" and number == signal.SIGINT:
             raise KeyboardInterrupt
-        self.received = signal.Signals(number).name
+        self.received = signal.Signals(number).name if self.received is None else self.received

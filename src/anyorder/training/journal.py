@@ -26,7 +26,8 @@ class Journal:
     def rewind(self, step: int) -> None:
         """Drop the records of steps after ``step``, and a last line that a kill cut off."""
         if self.path.exists():
-            kept = [record for record in read_journal(self.path) if record.get("step", 0) <= step]
+            records = read_journal(self.path)
+            kept = [record for record in records if record.get("step", 0) <= step and record["kind"] != "end"]
             with replacing(self.path) as file:
                 file.writelines(json.dumps(record) + "\n" for record in kept)
 

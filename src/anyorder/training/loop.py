@@ -14,12 +14,15 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from torch import Tensor
 
 from anyorder.core.errors import UserError
@@ -27,7 +30,7 @@ from anyorder.models.checkpoints import save_pretrained
 from anyorder.models.transformer import Transformer
 from anyorder.training.average import WeightAverage
 from anyorder.training.batches import Prefetcher, StepBatch
-from anyorder.training.build import make_accelerator, make_model, wrap
+from anyorder.training.build import gradients_kept_local, make_accelerator, make_model, wrap
 from anyorder.training.card import write_card
 from anyorder.training.data import open_data, task_facts
 from anyorder.training.evaluate import Evaluator
@@ -93,14 +96,33 @@ def train(
         if threads < 1:
             raise UserError(f"threads must be at least 1, not {threads}")
         torch.set_num_threads(threads)
-    accelerator = make_accelerator(settings)
-    with RunDirectory(Path(run_dir), main=accelerator.is_main_process) as run, StopSignals() as signals:
-        trainer = Trainer(settings, run, accelerator, show_progress=show_progress)
-        try:
-            trainer.restore(start_from, allow_changes=allow_changes)
-            return trainer.run(signals, minutes)
-        finally:
-            trainer.close()
+    fresh = not AcceleratorState._shared_state
+    accelerator = make_accelerator(settings, Path(run_dir))
+    try:
+        with RunDirectory(Path(run_dir), main=accelerator.is_main_process) as run, _denormals_flushed(settings):
+            trainer = Trainer(settings, run, accelerator, show_progress=show_progress)
+            try:
+                trainer.restore(start_from, allow_changes=allow_changes)
+                with StopSignals() as signals:
+                    return trainer.run(signals, minutes)
+            finally:
+                trainer.close()
+    finally:
+        accelerator.end_training()
+        if fresh:
+            # Accelerate keeps device and precision for the life of the process; another run may want others.
+            AcceleratorState._reset_state(reset_partial_state=True)
+
+
+@contextmanager
+def _denormals_flushed(settings: TrainSettings) -> Iterator[None]:
+    """A CPU counts numbers below 1e-38 as zero: Adam's averages of idle weights get there, and cost it many times more."""
+    flushed_before = (torch.tensor(1e-39) * 1.0).item() == 0.0
+    torch.set_flush_denormal(settings.flush_denormals or flushed_before)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(flushed_before)
 
 
 class Trainer:
@@ -233,7 +255,7 @@ class Trainer:
         for k in range(settings.accumulation):
             part = mine.part(k * size, (k + 1) * size).to(accelerator.device)
             if k + 1 < settings.accumulation:
-                with accelerator.no_sync(self.module):
+                with gradients_kept_local(self.module, accelerator):
                     losses = self._backward(part)
             else:
                 losses = self._backward(part)
@@ -249,7 +271,8 @@ class Trainer:
         self.progress.advance(self.step + 1)
 
     def _backward(self, part: StepBatch) -> Tensor:
-        losses: Tensor = self.module(*part[:4])
+        with self.accelerator.autocast():
+            losses: Tensor = self.module(*part)
         # DDP and FSDP average the gradients of the processes; the loss is a sum over all of them.
         self.accelerator.backward(losses[0] * self.accelerator.num_processes)
         return losses.detach()
@@ -331,12 +354,11 @@ class Trainer:
         return TrainResult(self.step, True, model, folder, evaluations)
 
     def close(self) -> None:
-        """Let go of threads, files and trackers."""
+        """Let go of threads and files."""
         self.progress.stop()
         self.batches.close()
         if self.journal is not None:
             self.journal.close()
-        self.accelerator.end_training()
 
 
 class _Pending:
@@ -358,7 +380,7 @@ class _Pending:
 
     def dump(self) -> dict[str, Any]:
         """The sums over all processes, which the first one carries on alone. Every process must call it."""
-        self.losses = self._accelerator.reduce(self.losses, "sum")  # pyright: ignore[reportAttributeAccessIssue]
+        self.losses = torch.as_tensor(self._accelerator.reduce(self.losses, "sum"))
         values = {"losses": self.losses.tolist(), "norm": self.norm.item(), "count": self.count}
         if not self._accelerator.is_main_process:
             self.losses = torch.zeros_like(self.losses)

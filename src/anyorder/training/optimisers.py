@@ -21,6 +21,8 @@ Matrices of one shape are orthogonalised together. Where parameters are sharded 
 the local shard and a matrix is gathered for its orthogonalisation.
 """
 
+# The _foreach functions, which torch.optim is built from, are not in torch's public list.
+# pyright: reportPrivateImportUsage=false
 from __future__ import annotations
 
 import math
@@ -71,8 +73,8 @@ def newton_schulz_dtype(settings: MuonSettings, device: torch.device) -> torch.d
 class MuonAdamW(torch.optim.Optimizer):
     """One optimiser for the whole network; see the module's docstring for both updates.
 
-    Groups carry ``names`` beside ``params``, so that the state can be written under the weights' names. ``base_rate`` is
-    the setting, ``lr`` the scheduled rate of the coming step (:meth:`set_multiplier`).
+    Groups carry ``names`` beside ``params``, so that the state can be written under the weights' names. ``base_rate``
+    is the setting, ``lr`` the scheduled rate of the coming step (:meth:`set_multiplier`).
     """
 
     def __init__(self, groups: Iterable[dict[str, Any]]) -> None:
@@ -168,7 +170,7 @@ class MuonAdamW(torch.optim.Optimizer):
                 pieces.setdefault((count, piece.shape[1]), []).append((index, start, piece))
                 start += count
         dtype = newton_schulz_dtype(settings, parameters[0].device)
-        finished = [torch.empty(parameter.shape, dtype=parameter.dtype, device=parameter.device) for parameter in parameters]
+        finished = [torch.empty(p.shape, dtype=p.dtype, device=p.device) for p in parameters]
         for (rows, columns), members in pieces.items():
             directions = orthogonalised(torch.stack([piece for *_, piece in members]), settings.iterations, dtype)
             directions.mul_(_scale(settings, rows, columns))
@@ -197,8 +199,10 @@ def make_optimiser(model: nn.Module, settings: OptimizerSettings) -> MuonAdamW:
             if isinstance(module, nn.Linear) and ".blocks." in f".{name}" and f"{name}.weight" in named:
                 parent = modules[name.rpartition(".")[0]]
                 widths = (getattr(parent, "query_width", None), getattr(parent, "kv_width", None))
-                fused = settings.muon.split and name.endswith("qkv") and None not in widths
-                muon[f"{name}.weight"] = (widths[0], widths[1], widths[1]) if fused else (module.out_features,)
+                if settings.muon.split and name.endswith("qkv") and widths[0] is not None and widths[1] is not None:
+                    muon[f"{name}.weight"] = (widths[0], widths[1], widths[1])
+                else:
+                    muon[f"{name}.weight"] = (module.out_features,)
     adamw = settings.adamw
     groups: list[dict[str, Any]] = []
     common = {"beta1": adamw.beta1, "beta2": adamw.beta2, "epsilon": adamw.epsilon}

@@ -1,11 +1,11 @@
 """The directory of a run, and where training starts in it.
 
-    data.npz        the generated training data
-    heldout-*.npz   the held-out puzzles
-    log.jsonl       the log
-    checkpoints/    the resumable state
-    model/          the finished model
-    .lock           held by the process that trains here
+data.npz        the generated training data
+heldout-*.npz   the held-out puzzles
+log.jsonl       the log
+checkpoints/    the resumable state
+model/          the finished model
+.lock           held by the process that trains here
 """
 
 from __future__ import annotations

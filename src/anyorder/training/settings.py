@@ -252,6 +252,7 @@ class TrainSettings:
             The average starts as a plain mean: its decay at step s is min(ema, (1 + s) / (10 + s)).
         distributed: how several processes share the work: "ddp" (each holds all weights) or "fsdp" (sharded).
         compile: compile the network with torch.compile.
+        flush_denormals: let a CPU count numbers below 1e-38 as zero.
         log_every_steps: steps between records of the log.
         trackers: further trackers of accelerate ("tensorboard", "wandb", ...), which must be installed.
     """
@@ -273,6 +274,7 @@ class TrainSettings:
     ema: float | None = 0.999
     distributed: Literal["ddp", "fsdp"] = "ddp"
     compile: bool = False
+    flush_denormals: bool = True
     log_every_steps: int = 10
     trackers: tuple[str, ...] = ()
 

@@ -120,7 +120,7 @@ def read_state(path: Path) -> dict[str, Any]:
         pickles = sorted(file.name for file in path.iterdir() if file.suffix in _PICKLES)
         if pickles:
             raise UserError(
-                f"{path} holds {pickles[0]}, a pickle, which may run code when read: only safetensors checkpoints are read"
+                f"{path} holds {pickles[0]}, a pickle, which may run code when read: only safetensors are read"
             ) from None
         raise UserError(f"{path} is not a checkpoint: it has no state.json") from None
     except (OSError, ValueError) as error:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from anyorder.core.objectives import cross_entropy
+from anyorder.training.dropout import key_dropout_by_row
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int
@@ -18,13 +19,15 @@ class MaskedLoss(nn.Module):
 
     A network that loops over its blocks offers ``training_logits(tokens, attention_mask=..., at=...)`` of shape
     (depths, n, vocabulary); its loss is the mean over the depths (``all_depths``) or that of the last one. The mask
-    token is cut from the distribution, as decoding cuts it.
+    token is cut from the distribution, as decoding cuts it. Dropout layers of the model become keyed by row
+    (``dropout``).
     """
 
     def __init__(self, model: nn.Module, *, all_depths: bool = True) -> None:
         super().__init__()
         self.model = model
         self.mask_token_id = int(model.mask_token_id)  # pyright: ignore[reportArgumentType]
+        self.rows = key_dropout_by_row(model)
         self.all_depths = all_depths and hasattr(model, "training_logits")
 
     def forward(
@@ -33,8 +36,11 @@ class MaskedLoss(nn.Module):
         targets: Int[Tensor, "b L"],
         masked: Bool[Tensor, "b L"],
         weight: Float[Tensor, " b"],
+        seed: Int[Tensor, " b"],
     ) -> Float[Tensor, "2"]:
-        """(the loss to minimise, the loss at the last depth)."""
+        """(the loss to minimise, the loss at the last depth); the arguments are the fields of ``StepBatch``."""
+        if self.rows is not None:
+            self.rows.begin(seed)
         if self.all_depths:
             logits = self.model.training_logits(tokens, at=masked)  # pyright: ignore[reportCallIssue]
         else:

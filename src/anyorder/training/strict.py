@@ -140,7 +140,8 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         kinds = [members[0]] * len(value) if members[-1] is Ellipsis else list(members)
         if len(kinds) != len(value):
             raise UserError(f"{where} must have {len(kinds)} items, not {len(value)}")
-        return tuple(_convert(kind, item, f"{where}[{i}]") for i, (kind, item) in enumerate(zip(kinds, value, strict=True)))
+        pairs = enumerate(zip(kinds, value, strict=True))
+        return tuple(_convert(kind, item, f"{where}[{index}]") for index, (kind, item) in pairs)
     if origin is dict:
         if not isinstance(value, Mapping):
             raise UserError(f"{where} must be a mapping, not {value!r}")
