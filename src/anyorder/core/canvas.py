@@ -70,7 +70,9 @@ class Canvas:
             outside = mask & ~self.attention_mask
             if bool(outside.any()):
                 row, position = outside.nonzero()[0].tolist()
-                raise UserError(f"canvas: {name} marks row {row}, position {position}, which attention_mask calls padding")
+                raise UserError(
+                    f"canvas: {name} marks row {row}, position {position}, which is padding by attention_mask"
+                )
 
     @property
     def batch(self) -> int:
@@ -89,7 +91,7 @@ class Canvas:
 
     @property
     def positions(self) -> Int64[Tensor, "batch length"]:
-        """Index of every position among the real positions of its row, so that padding on either side changes nothing."""
+        """Index of every position among the real ones of its row, so that padding on either side changes nothing."""
         if self.attention_mask is None:
             return torch.arange(self.length, device=self.device).expand(self.batch, -1)
         return self.attention_mask.long().cumsum(-1).sub_(1).clamp_(min=0)
@@ -150,9 +152,7 @@ class Canvas:
         )
 
 
-def _check(
-    name: str, value: object, dtype: torch.dtype, shape: torch.Size | None, device: torch.device | None
-) -> None:
+def _check(name: str, value: object, dtype: torch.dtype, shape: torch.Size | None, device: torch.device | None) -> None:
     """Raise a `UserError` unless ``value`` is a (batch, length) tensor of this dtype, shape and device."""
     if not isinstance(value, torch.Tensor):
         raise UserError(f"canvas: {name} must be a {dtype} tensor of shape (batch, length), not {type(value).__name__}")

@@ -116,7 +116,7 @@ def check_denoiser(denoiser: object) -> None:
 
 
 def check_logits(logits: object, wanted: int, vocab_size: int) -> None:
-    """Raise a `UserError` unless ``logits`` are floating and have ``wanted`` rows and at least ``vocab_size`` columns."""
+    """Raise a `UserError` unless ``logits`` are floating, of ``wanted`` rows and ``vocab_size`` columns or more."""
     if not isinstance(logits, torch.Tensor) or not logits.is_floating_point() or logits.dim() != 2:
         found = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
         raise UserError(f"denoiser: logits must be a floating tensor of shape (n, vocab_size), not {found}")

@@ -52,6 +52,11 @@ def _shift(x: Tensor, by: int) -> Tensor:
     return (x >> by) & ((1 << (64 - by)) - 1)
 
 
+def _multiple(counter: int | Tensor, constant: int) -> int | Tensor:
+    """(counter + 1) times a constant, modulo 2^64."""
+    return (counter + 1) * constant if isinstance(counter, torch.Tensor) else _signed((counter + 1) * constant)
+
+
 def _mix(x: Tensor) -> Tensor:
     """The splitmix64 finaliser: a bijection of 64-bit numbers that spreads every bit."""
     x = (x ^ _shift(x, 30)) * _MIX_1
@@ -114,11 +119,8 @@ def uniform(
     """
     # The visit goes in before the position: a visit per row is then mixed at the row's shape, not at the canvas's.
     key = _mix(seeds + _signed(_GOLDEN * (int(purpose) + 1)))
-    key = _mix(key + (visits + 1) * _VISIT if isinstance(visits, torch.Tensor) else key + _signed((visits + 1) * _VISIT))
-    if isinstance(positions, torch.Tensor):
-        key = _mix(key + (positions + 1) * _POSITION)
-    else:
-        key = _mix(key + _signed((positions + 1) * _POSITION))
+    key = _mix(key + _multiple(visits, _VISIT))
+    key = _mix(key + _multiple(positions, _POSITION))
     return (_shift(key, 12).to(torch.float64) + 0.5) * 2.0**-52
 
 

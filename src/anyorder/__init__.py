@@ -1,0 +1,159 @@
+"""Masked diffusion models, decoded in the order that makes them right.
+
+``import anyorder as ao`` gives the names below. Each is loaded when it is first used, so the import itself is instant,
+and what needs torch needs nothing else.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from anyorder.core.canvas import DECIDED, GIVEN, PADDING, UNDECIDED, Canvas, State
+    from anyorder.core.denoiser import Denoiser, Session
+    from anyorder.core.errors import UserError
+    from anyorder.core.randomness import fold, row_seeds
+    from anyorder.core.schedules import Cosine, Geometric, Linear, LogLinear, NoiseSchedule, Polynomial
+    from anyorder.decoding.decoder import decode, stream
+    from anyorder.decoding.result import Decoded, Step
+    from anyorder.decoding.strategies import Strategy, strategies
+    from anyorder.models.checkpoints import from_pretrained, push_to_hub, save_pretrained
+    from anyorder.models.oracle import EnumeratedJoint, MarkovChain
+    from anyorder.models.transformer import Transformer, TransformerConfig
+    from anyorder.planning.budgets import (
+        KLASS,
+        EntropyBelow,
+        EntropyBound,
+        Factor,
+        Fixed,
+        OneByOne,
+        ProbabilityAbove,
+        Schedule,
+    )
+    from anyorder.planning.orders import (
+        Defer,
+        Entropy,
+        LeftToRight,
+        Margin,
+        Noisy,
+        Prior,
+        Random,
+        SampledProbability,
+        TopProbability,
+    )
+    from anyorder.planning.remasking import MaskPredict
+    from anyorder.planning.samplers import Greedy, MinP, Temperature, TopK, TopP
+    from anyorder.planning.stopping import EndOfHole, EndOfText
+    from anyorder.planning.windows import Blocks, Holes, Whole
+
+_HOME = {
+    "core.canvas": ("DECIDED", "GIVEN", "PADDING", "UNDECIDED", "Canvas", "State"),
+    "core.denoiser": ("Denoiser", "Session"),
+    "core.errors": ("UserError",),
+    "core.randomness": ("fold", "row_seeds"),
+    "core.schedules": ("Cosine", "Geometric", "Linear", "LogLinear", "NoiseSchedule", "Polynomial"),
+    "decoding.decoder": ("decode", "stream"),
+    "decoding.result": ("Decoded", "Step"),
+    "decoding.strategies": ("Strategy", "strategies"),
+    "models.checkpoints": ("from_pretrained", "push_to_hub", "save_pretrained"),
+    "models.oracle": ("EnumeratedJoint", "MarkovChain"),
+    "models.transformer": ("Transformer", "TransformerConfig"),
+    "planning.budgets": (
+        "KLASS",
+        "EntropyBelow",
+        "EntropyBound",
+        "Factor",
+        "Fixed",
+        "OneByOne",
+        "ProbabilityAbove",
+        "Schedule",
+    ),
+    "planning.orders": (
+        "Defer",
+        "Entropy",
+        "LeftToRight",
+        "Margin",
+        "Noisy",
+        "Prior",
+        "Random",
+        "SampledProbability",
+        "TopProbability",
+    ),
+    "planning.remasking": ("MaskPredict",),
+    "planning.samplers": ("Greedy", "MinP", "Temperature", "TopK", "TopP"),
+    "planning.stopping": ("EndOfHole", "EndOfText"),
+    "planning.windows": ("Blocks", "Holes", "Whole"),
+}
+_MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
+
+__all__ = [
+    "DECIDED",
+    "GIVEN",
+    "KLASS",
+    "PADDING",
+    "UNDECIDED",
+    "Blocks",
+    "Canvas",
+    "Cosine",
+    "Decoded",
+    "Defer",
+    "Denoiser",
+    "EndOfHole",
+    "EndOfText",
+    "Entropy",
+    "EntropyBelow",
+    "EntropyBound",
+    "EnumeratedJoint",
+    "Factor",
+    "Fixed",
+    "Geometric",
+    "Greedy",
+    "Holes",
+    "LeftToRight",
+    "Linear",
+    "LogLinear",
+    "Margin",
+    "MarkovChain",
+    "MaskPredict",
+    "MinP",
+    "NoiseSchedule",
+    "Noisy",
+    "OneByOne",
+    "Polynomial",
+    "Prior",
+    "ProbabilityAbove",
+    "Random",
+    "SampledProbability",
+    "Schedule",
+    "Session",
+    "State",
+    "Step",
+    "Strategy",
+    "Temperature",
+    "TopK",
+    "TopP",
+    "TopProbability",
+    "Transformer",
+    "TransformerConfig",
+    "UserError",
+    "Whole",
+    "decode",
+    "fold",
+    "from_pretrained",
+    "push_to_hub",
+    "row_seeds",
+    "save_pretrained",
+    "strategies",
+    "stream",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
