@@ -56,7 +56,8 @@ class Step:
         unknown: bool (rows, length), what was to be filled.
         missing: bool (rows, length), what is undecided after the step.
         attention_mask: bool (rows, length), or ``None``.
-        candidates: bool (rows, length), what could be decided.
+        open: bool (rows, length), what was undecided before the step.
+        candidates: bool (rows, length), what could be decided, for the first time or again.
         revealed: bool (rows, length), what was decided, again or for the first time.
         remasked: bool (rows, length), what was taken back. Disjoint from ``revealed``.
         log_probability: float64 (rows, length), log-probability of the revealed tokens under the network's law.
@@ -70,6 +71,7 @@ class Step:
     unknown: Bool[Tensor, "rows length"]
     missing: Bool[Tensor, "rows length"]
     attention_mask: Bool[Tensor, "rows length"] | None
+    open: Bool[Tensor, "rows length"]
     candidates: Bool[Tensor, "rows length"]
     revealed: Bool[Tensor, "rows length"]
     remasked: Bool[Tensor, "rows length"]

@@ -152,6 +152,7 @@ class Rows:
             unknown=self.unknown,
             missing=self.undecided | self.closed,
             attention_mask=self.attention_mask,
+            open=before.undecided,
             candidates=before.candidates,
             revealed=chosen,
             remasked=back,
