@@ -12,9 +12,8 @@ from hypothesis import HealthCheck, settings
 _THREADS = torch.get_num_threads()
 
 # Timings say nothing on a shared machine, so no example has a deadline; the examples are the same in every run.
-settings.register_profile(
-    "anyorder", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
-)
+slow = [HealthCheck.too_slow, HealthCheck.data_too_large]
+settings.register_profile("anyorder", deadline=None, derandomize=True, suppress_health_check=slow)
 settings.load_profile("anyorder")
 
 
@@ -36,6 +35,5 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return
     missing = pytest.mark.skip(reason="ANYORDER_DATA is not set")
     for item in items:
-        if "data" in item.keywords:
+        if item.get_closest_marker("data") is not None:
             item.add_marker(missing)
-

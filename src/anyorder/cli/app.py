@@ -15,6 +15,7 @@ Anything else is a fault of the program and shows its traceback. Commands import
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -64,6 +65,9 @@ class Terminated(BaseException):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line (``sys.argv[1:]`` when ``argv`` is None) and return its exit code."""
     earlier = _on_terminate(_terminate)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a dash must not break a terminal that is not UTF-8
     try:
         command: Command = arguments.parse(
             COMMANDS, sys.argv[1:] if argv is None else argv, prog="anyorder", description=DESCRIPTION

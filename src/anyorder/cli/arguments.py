@@ -121,14 +121,14 @@ def _refusal_behind(stopped: BaseException) -> UserError | None:
 
 def _fold(box: str) -> str:
     """The first section of tyro's box as one line, without the help text that it repeats."""
+    lines = [_BOX.sub(" ", line).rstrip(" -") for line in box.splitlines()]
     section: list[str] = []
-    for line in box.splitlines()[1:]:
-        text = _BOX.sub("", line).rstrip()
-        if not text.strip():
+    for text in lines[1:]:
+        if not text.strip() and section:
             break  # the rule between the sections, or the lower edge
         indent = len(text) - len(text.lstrip())
-        if indent < 8:
-            section.append(("\0" if indent >= 4 else "") + text.strip())
+        if text.strip() and indent < 9:
+            section.append(("\0" if indent >= 5 else "") + text.strip())
     line = " ".join(section).replace(": \0", ": ").replace(" \0", ", ").replace("\0", "")
     line = re.sub(r"invalid literal for int\(\) with base 10: (.*)", r"\1 is not a whole number", line)
     line = re.sub(r"could not convert string to float: (.*)", r"\1 is not a number", line)

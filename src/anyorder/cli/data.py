@@ -48,9 +48,8 @@ class Data:
 
     def run(self) -> None:
         """Generate and write."""
-        from anyorder.tasks.sudoku.formats import write_puzzles
-
         from anyorder.tasks.sudoku import generate
+        from anyorder.tasks.sudoku.formats import write_puzzles
 
         box = parse_box(self.box)
         if self.out.is_dir():

@@ -50,11 +50,10 @@ class Demo:
         since = time.time()
         console = screen.output()
         device = self.machine.prepare()
-        from anyorder.experiments.traces import trace_puzzles
-
         from anyorder.experiments import comparison, records
         from anyorder.experiments.plots import accuracy_against_evaluations
         from anyorder.experiments.puzzles import unseen
+        from anyorder.experiments.traces import trace_puzzles
         from anyorder.models.checkpoints import from_pretrained
         from anyorder.viewer import write_page
 
@@ -100,7 +99,9 @@ class Demo:
         figure, page = self.out / "orders.png", self.out / "replay.html"
         accuracy_against_evaluations(comparison.points(outcomes), figure, title=record.title)
         strategies = {contender.name: contender.strategy for contender in contenders}
-        traces = [trace_puzzles(model, self.model, puzzles.first(6), strategies[name], seed=0) for name in REPLAYED]
+        traces = [
+            trace_puzzles(model, self.model, puzzles.first(6), name, strategies[name], seed=0) for name in REPLAYED
+        ]
         write_page(traces, page)
         for path in filter(None, (self.out / "demo.json", self.json)):
             records.write_record(path, record)
@@ -138,7 +139,6 @@ def verdict(outcomes: Sequence[Outcome]) -> str:
 
 def _contenders(count: int, few: int) -> list[Any]:
     from anyorder.decoding.strategies import strategies
-
     from anyorder.experiments.comparison import Contender
 
     counts = dict.fromkeys(LONG, count) | dict.fromkeys(SHORT, few)

@@ -53,7 +53,6 @@ class Decoding:
             UserError: an unknown name, or values that the part refuses.
         """
         from anyorder.decoding.strategies import Strategy
-
         from anyorder.planning.samplers import Greedy, Temperature
         from anyorder.planning.windows import Blocks
 

@@ -73,7 +73,7 @@ class Solve:
         if self.out is not None:
             _write_csv(self.out, puzzles, outcome.report)
         if self.trace is not None:
-            self._write_trace(model, puzzles)
+            self._write_trace(self.trace, model, puzzles)
         record = self._record(model, puzzles, name, outcome.report, since, str(device))
         if self.json is not None:
             from anyorder.experiments.records import write_record
@@ -113,19 +113,17 @@ class Solve:
             ),
         )
 
-    def _write_trace(self, model: Transformer, puzzles: PuzzleSet) -> None:
+    def _write_trace(self, path: Path, model: Transformer, puzzles: PuzzleSet) -> None:
+        from anyorder.decoding.trace import write_trace
         from anyorder.experiments.traces import trace_puzzles
 
-        assert self.trace is not None
-        name, strategy = self.decoding.resolve()
         chosen = puzzles.first(self.trace_count)
-        trace_puzzles(self.trace, model, self.model, chosen, name, strategy, seed=self.decoding.seed)
+        write_trace(path, trace_puzzles(model, self.model, chosen, *self.decoding.resolve(), seed=self.decoding.seed))
 
 
 def _write_csv(path: Path, puzzles: PuzzleSet, report: PuzzleReport) -> None:
-    from anyorder.tasks.sudoku.formats import grid_text
-
     from anyorder.core.files import replacing
+    from anyorder.tasks.sudoku.formats import grid_text
 
     with replacing(path) as file:
         file.write("puzzle,filled,solved,evaluations\n")

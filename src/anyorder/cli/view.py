@@ -25,7 +25,6 @@ class View:
     def run(self) -> None:
         """Read the trace and write the page."""
         from anyorder.decoding.trace import read_trace
-
         from anyorder.viewer import write_page
 
         trace = read_trace(existing(self.trace, "trace"))

@@ -9,24 +9,22 @@ the largest difference between the logits of the first evaluation.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
-from anyorder.decoding.strategies import strategies
 
-from anyorder.core.canvas import Canvas
-from anyorder.core.errors import UserError
 from anyorder.core.randomness import row_seeds
 from anyorder.decoding import decode
+from anyorder.decoding.strategies import strategies
 from anyorder.experiments import records
 from anyorder.experiments.experiment import Experiment, Progress, Settings
+from anyorder.experiments.puzzles import unseen
 from anyorder.models.checkpoints import from_pretrained
-from anyorder.tasks.sudoku import Box, generate
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from anyorder.core.canvas import Canvas
     from anyorder.models.transformer import Transformer
 
 SEED = 271_828  # of the puzzles; no training set uses it
@@ -39,12 +37,8 @@ def run(settings: Settings, progress: Progress) -> records.Record:
     """Decode under each strategy in each batch size and compare with the largest batch."""
     since = time.time()
     model = from_pretrained(settings.model, device=settings.device)
-    if not model.task or model.task.get("name") != "sudoku":
-        raise UserError(f"{settings.model} is no Sudoku model")
-    box = Box(model.task["box_rows"], model.task["box_columns"])
-    puzzles = generate(box, COUNTS[settings.scale], SEED).puzzles
-    tokens = torch.from_numpy(puzzles.astype(np.int64)).to(settings.device)
-    canvas = Canvas(torch.where(tokens == 0, model.mask_token_id, tokens), tokens == 0)
+    puzzles = unseen(model, COUNTS[settings.scale], SEED)
+    canvas = puzzles.canvas(model.mask_token_id, settings.device)
     sizes = SIZES if settings.scale != "smoke" else (24, 7, 1)
     logits = {size: _first_logits(model, canvas, size) for size in sizes}
     rows = []
@@ -76,7 +70,7 @@ def run(settings: Settings, progress: Progress) -> records.Record:
             seed=settings.seed,
             device=settings.device,
             since=since,
-            data=records.data_facts(f"generated {box.name}, seed {SEED}", puzzles),
+            data=records.data_facts(puzzles.name, puzzles.puzzles),
             model=records.model_facts(settings.model, model),
         ),
     )
@@ -86,7 +80,7 @@ def _decode(
     model: Transformer, canvas: Canvas, name: str, size: int, seed: int, progress: Progress
 ) -> tuple[Tensor, Tensor]:
     seeds = row_seeds(seed, canvas.batch)
-    parts: dict[str, Any] = strategies[name].parts()
+    parts = strategies[name].parts()
     tokens, steps = [], []
     for start in range(0, canvas.batch, size):
         chosen = slice(start, start + size)

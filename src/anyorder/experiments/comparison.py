@@ -19,8 +19,8 @@ from anyorder.experiments.plots import Point
 
 if TYPE_CHECKING:
     import torch
-    from anyorder.decoding.strategies import Strategy
 
+    from anyorder.decoding.strategies import Strategy
     from anyorder.experiments.puzzles import PuzzleSet
     from anyorder.models.transformer import Transformer
 

@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from anyorder.tasks.sudoku.formats import read_puzzles
+import torch
 
+from anyorder.core.canvas import Canvas
 from anyorder.core.errors import UserError
 from anyorder.tasks.sudoku import Box, generate
+from anyorder.tasks.sudoku.formats import read_puzzles
 from anyorder.tasks.sudoku.rules import units_valid
 from anyorder.tasks.sudoku.solver import solve_many
 
@@ -64,6 +66,12 @@ class PuzzleSet:
         solutions = None if self.solutions is None else self.solutions[index]
         logic = None if self.logic is None else self.logic[index]
         return dataclasses.replace(self, puzzles=self.puzzles[index], solutions=solutions, logic=logic)
+
+    def canvas(self, mask_token_id: int, device: torch.device | str) -> Canvas:
+        """The puzzles as a canvas: clues given, blanks unknown."""
+        tokens = torch.from_numpy(self.puzzles.astype(np.int64)).to(device)
+        unknown = tokens == 0
+        return Canvas(tokens.masked_fill(unknown, mask_token_id), unknown)
 
     def graded(self) -> PuzzleSet:
         """The same puzzles, each marked by whether the seven strategies finish it."""

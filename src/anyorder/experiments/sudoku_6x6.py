@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from anyorder.decoding.strategies import strategies
 
 from anyorder.core.errors import UserError
+from anyorder.decoding.strategies import strategies
 from anyorder.experiments import comparison, records
 from anyorder.experiments.experiment import Experiment, Progress, Settings
 from anyorder.experiments.plots import Curve, shares_along

@@ -10,9 +10,9 @@ import time
 from pathlib import Path
 
 import numpy as np
-from anyorder.decoding.strategies import strategies
 
 from anyorder.core.errors import UserError
+from anyorder.decoding.strategies import strategies
 from anyorder.experiments import comparison, records
 from anyorder.experiments.experiment import Experiment, Progress, Settings
 from anyorder.experiments.plots import Point, accuracy_against_evaluations

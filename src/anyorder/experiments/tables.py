@@ -96,7 +96,9 @@ def fill(text: str, results: Path) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Check or write; exit code 1 where README and results differ, 2 where one of them cannot be read."""
-    parser = argparse.ArgumentParser(prog="python -m anyorder.experiments.tables", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m anyorder.experiments.tables", description="Make the README's tables from records."
+    )
     parser.add_argument("--write", action="store_true", help="fill the blocks (default: only check them)")
     parser.add_argument("--check", action="store_true", help="check the blocks and change nothing")
     parser.add_argument("--readme", type=Path, default=Path("README.md"))
