@@ -139,6 +139,14 @@ def test_a_row_longer_than_the_joint_is_refused() -> None:
         random_joint()(torch.zeros(1, 5).long(), at=torch.ones(1, 5).bool())
 
 
+@pytest.mark.parametrize("make", [random_joint, random_chain])
+@pytest.mark.parametrize("token", [-1, M + 1])
+def test_a_token_outside_the_vocabulary_is_refused(make, token: int) -> None:
+    tokens = torch.tensor([[0, token, M, M]])
+    with pytest.raises(UserError, match=r"\[0, 4\)"):
+        make()(tokens, at=tokens == M)
+
+
 def forbidding_joint(**options) -> EnumeratedJoint:
     """Equal neighbours never occur."""
     table = torch.ones((M,) * L, dtype=torch.float64)

@@ -21,7 +21,7 @@ from anyorder.core.canvas import Canvas
 from anyorder.core.errors import UserError
 from anyorder.core.randomness import row_seeds
 from anyorder.decoding import decode
-from anyorder.tasks.sudoku.rules import Box, verify_many
+from anyorder.tasks.sudoku.rules import Box, as_grids, verify_many
 
 if TYPE_CHECKING:
     from anyorder.core.denoiser import Denoiser
@@ -167,11 +167,14 @@ def solve_puzzles(
 
     The parts of the strategy are those of ``ao.decode``; a part left out is its default. Row i draws its randomness
     from ``seed`` and i alone, so ``batch_size`` changes the memory used and nothing else. ``progress(done, total)`` is
-    called after every batch. Raises ``UserError`` for arrays of the wrong shape or range.
+    called after every batch.
+
+    Raises ``UserError`` for arrays of the wrong shape or range, and for a model of another size.
     """
-    puzzles = _grids(puzzles, box, "puzzles")
+    _check_model(model, box)
+    puzzles = as_grids(box, puzzles)
     if solutions is not None:
-        solutions = _grids(solutions, box, "solutions")
+        solutions = as_grids(box, solutions, "solution")
         if solutions.shape != puzzles.shape:
             raise UserError(f"{len(puzzles)} puzzles came with {len(solutions)} solutions")
     if batch_size < 1:
@@ -185,7 +188,6 @@ def solve_puzzles(
         rows = slice(start, min(start + batch_size, total))
         tokens = torch.from_numpy(puzzles[rows].astype(np.int64)).to(device)
         unknown = tokens == 0
-        tokens = torch.where(unknown, model.mask_token_id, tokens)
         result = decode(model, Canvas(tokens, unknown), seed=seeds[rows].to(device), **chosen)
         filled[rows] = result.tokens.cpu().numpy()
         nfe[rows] = result.nfe.cpu().numpy()
@@ -195,10 +197,9 @@ def solve_puzzles(
     return PuzzleReport(filled, np.asarray(verify_many(box, puzzles, filled), dtype=bool), exact, nfe)
 
 
-def _grids(grids: np.ndarray, box: Box, name: str) -> np.ndarray:
-    grids = np.asarray(grids)
-    if grids.ndim != 2 or grids.shape[1] != box.cells:
-        raise UserError(f"{name} must have the shape (count, {box.cells}), not {grids.shape}")
-    if grids.dtype.kind not in "iu" or (grids.size and (grids.min() < 0 or grids.max() > box.size)):
-        raise UserError(f"{name} must hold whole numbers from 0 (blank) to {box.size}")
-    return grids.astype(np.int16)
+def _check_model(model: Denoiser, box: Box) -> None:
+    if model.vocab_size != box.size + 1 or model.mask_token_id != 0:
+        raise UserError(
+            f"a model of {box.name} puzzles has the tokens 0 (blank, the mask) to {box.size}, but this one has "
+            f"{model.vocab_size} tokens and the mask {model.mask_token_id}"
+        )

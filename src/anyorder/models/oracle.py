@@ -97,7 +97,8 @@ class EnumeratedJoint:
         at: Bool[Tensor, "b L"],
     ) -> Float[Tensor, "n v"]:
         """Log-probabilities in float32 at the positions of ``at``, row-major."""
-        return self.conditionals(tokens, attention_mask=attention_mask, at=at).log().float()
+        laws, index = self._laws(tokens, attention_mask, at)
+        return laws.log().float()[index]
 
     def conditionals(
         self,
@@ -107,12 +108,18 @@ class EnumeratedJoint:
         at: Bool[Tensor, "b L"],
     ) -> Float[Tensor, "n v"]:
         """P(x^i = v | evidence) in float64, for the positions of ``at``."""
-        sequence, place = _aligned(tokens, attention_mask, self.mask_token_id, self.length)
-        # few rows differ: work on each distinct state once
-        states, row_of = torch.unique(sequence, dim=0, return_inverse=True)
-        marginals = self._marginals(states)
+        laws, index = self._laws(tokens, attention_mask, at)
+        return laws[index]
+
+    def _laws(
+        self, tokens: Int[Tensor, "b L"], attention_mask: Bool[Tensor, "b L"] | None, at: Bool[Tensor, "b L"]
+    ) -> tuple[Float[Tensor, "k v"], Int[Tensor, " n"]]:
+        """The laws of all positions of the distinct rows, and which of them belongs to each position of ``at``."""
+        sequence, place = _aligned(tokens, attention_mask, self, self.length)
+        states, row_of = _distinct(sequence, self.vocab_size)
         row, column = at.nonzero(as_tuple=True)
-        return marginals[row_of[row], place[row, column]]
+        index = row_of[row] * self.length + place[row, column]
+        return self._marginals(states).flatten(0, 1), index
 
     def _marginals(self, states: Int[Tensor, "k L"]) -> Float[Tensor, "k L v"]:
         weights = self._agreement(states)
@@ -146,7 +153,7 @@ class EnumeratedJoint:
 
     def log_prob(self, tokens: Int[Tensor, "b L"]) -> Float[Tensor, " b"]:
         """log P in nats, float64, of each row; masked positions are summed over. -inf where impossible."""
-        sequence, _ = _aligned(tokens, None, self.mask_token_id, self.length)
+        sequence, _ = _aligned(tokens, None, self, self.length)
         return self._agreement(sequence).sum(1).log()
 
     def sample(self, count: int, generator: torch.Generator) -> Int[Tensor, "count L"]:
@@ -199,7 +206,7 @@ class MarkovChain:
     ) -> Float[Tensor, "n v"]:
         """P(x^i = v | evidence) in float64, for the positions of ``at``."""
         m, length = self.mask_token_id, tokens.shape[1]
-        sequence, places = _aligned(tokens, attention_mask, m, length)
+        sequence, places = _aligned(tokens, attention_mask, self, length)
         powers = self._steps(length, tokens.device)
         if self.strict and bool((impossible := torch.isneginf(self._log_prob(sequence))).any()):
             raise UserError(f"the tokens {sequence[impossible][0].tolist()} (mask {m}) have probability 0")
@@ -221,7 +228,7 @@ class MarkovChain:
 
     def log_prob(self, tokens: Int[Tensor, "b L"]) -> Float[Tensor, " b"]:
         """log P in nats, float64, of each row; masked positions are summed over. -inf where impossible."""
-        sequence, _ = _aligned(tokens, None, self.mask_token_id, tokens.shape[1])
+        sequence, _ = _aligned(tokens, None, self, tokens.shape[1])
         return self._log_prob(sequence)
 
     def _log_prob(self, sequence: Int[Tensor, "b L"]) -> Float[Tensor, " b"]:
@@ -248,7 +255,10 @@ class MarkovChain:
 
 
 def _aligned(
-    tokens: Int[Tensor, "b L"], attention_mask: Bool[Tensor, "b L"] | None, mask_token_id: int, length: int
+    tokens: Int[Tensor, "b L"],
+    attention_mask: Bool[Tensor, "b L"] | None,
+    oracle: EnumeratedJoint | MarkovChain,
+    length: int,
 ) -> tuple[Int[Tensor, "b length"], Int[Tensor, "b L"]]:
     """Each row's sequence without its padding, filled up with mask tokens, and the place of every column in it."""
     attended = torch.ones_like(tokens, dtype=torch.bool) if attention_mask is None else attention_mask
@@ -258,8 +268,20 @@ def _aligned(
         raise UserError(f"a row has {longest} positions, and this distribution is over {length}")
     # padding is sent to one column too many, which is then cut off
     target = torch.where(attended, place, length)
-    sequence = tokens.new_full((len(tokens), length + 1), mask_token_id).scatter(1, target, tokens)
-    return sequence[:, :length], place.clamp_max(length - 1)
+    sequence = tokens.new_full((len(tokens), length + 1), oracle.mask_token_id).scatter(1, target, tokens)[:, :length]
+    if bool(((sequence < 0) | (sequence >= oracle.vocab_size)).any()):
+        raise UserError(f"tokens must lie in [0, {oracle.vocab_size})")
+    return sequence, place.clamp_max(length - 1)
+
+
+def _distinct(sequence: Int[Tensor, "b L"], vocab_size: int) -> tuple[Int[Tensor, "k L"], Int[Tensor, " b"]]:
+    """The distinct rows, and which of them each row is."""
+    if vocab_size ** sequence.shape[1] >= 2**62:
+        return torch.unique(sequence, dim=0, return_inverse=True)
+    # a row as one number: far faster to sort
+    powers = vocab_size ** torch.arange(sequence.shape[1], device=sequence.device)
+    codes, row_of = torch.unique((sequence * powers).sum(1), return_inverse=True)
+    return codes[:, None] // powers % vocab_size, row_of
 
 
 def _nearest(known: Bool[Tensor, "b L"]) -> tuple[Int[Tensor, "b L"], Int[Tensor, "b L"]]:
