@@ -3,10 +3,11 @@
 A stack of pre-norm blocks, each ``h <- h + attention(norm(h))`` then ``h <- h + mlp(norm(h))``, closed by a norm and a
 linear head. What differs between families is data in :class:`TransformerConfig`:
 
-* who attends to whom: ``bidirectional``, ``causal``, or ``block-causal`` (bidirectional inside a block, causal between);
-* where a token is: ``rotary`` phases, ``learned`` vectors, or ``grid`` (the sum of a row, a column and a box vector and,
-  with ``relation_bias``, a learned attention bias per head for each of the ways in which two cells share a unit);
-* grouped-query attention, RMS or layer norm, gated (SwiGLU) or plain (GELU) MLP, a tied or a free head;
+* who attends to whom: ``bidirectional``, ``causal``, or ``block-causal`` (bidirectional inside a block, causal
+  between blocks);
+* where a token is: ``rotary`` phases, ``learned`` vectors, or ``grid`` (the sum of a row, a column and a box vector
+  and, with ``relation_bias``, a learned attention bias per head for each way in which two cells share units);
+* grouped-query attention, RMS or layer norm, gated or plain MLP and its activation, a tied or a free head;
 * ``loops``: the whole stack is applied that many times with the same weights, the embedded input added again before
   each pass (as in recurrent-depth networks: Dehghani et al. 2019, "Universal Transformers"; Yang et al. 2023,
   "Learning to Solve Constraint Satisfaction Problems with Recurrent Transformer");
@@ -22,6 +23,7 @@ import dataclasses
 import difflib
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -31,7 +33,7 @@ from torch import Tensor, nn
 from anyorder.core.errors import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from jaxtyping import Bool, Float, Int
 
@@ -40,6 +42,7 @@ _CHOICES = {
     "positions": ("rotary", "learned", "grid", "none"),
     "norm": ("rms", "layer"),
     "mlp": ("gated", "plain"),
+    "activation": ("gelu", "gelu-tanh", "silu", "relu-squared"),
 }
 _GATHER_MULTIPLE = 16
 
@@ -74,9 +77,9 @@ class Grid:
 class TransformerConfig:
     """The shape of a :class:`Transformer`; refuses values and names that make no network.
 
-    ``length`` is the longest sequence (0 = no limit, rotary or no positions only), ``mlp_width`` the hidden width of the
-    MLP, ``kv_heads`` 0 means as many as ``heads``, ``head_width`` 0 means ``width / heads``. ``dropout`` acts on the two
-    branches of a block, in training only.
+    ``length`` is the longest sequence (0 = no limit, rotary or no positions only), ``mlp_width`` the hidden width of
+    the MLP, ``kv_heads`` 0 means as many as ``heads``, ``head_width`` 0 means ``width / heads``. ``dropout`` acts on
+    the two branches of a block, in training only.
     """
 
     vocab_size: int
@@ -97,6 +100,7 @@ class TransformerConfig:
     norm: str = "rms"
     norm_epsilon: float = 1e-6
     mlp: str = "plain"
+    activation: str = "gelu"
     qk_norm: bool = False
     attention_bias: bool = False
     output_bias: bool = False
@@ -141,7 +145,8 @@ class TransformerConfig:
         for name in values:
             if name not in known:
                 near = difflib.get_close_matches(name, known, n=1)
-                raise UserError(f"unknown transformer setting {name!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
+                hint = f"; did you mean {near[0]!r}?" if near else ""
+                raise UserError(f"unknown transformer setting {name!r}{hint}")
         arguments = dict(values)
         if isinstance(arguments.get("grid"), dict):
             try:
@@ -151,7 +156,8 @@ class TransformerConfig:
         try:
             return cls(**arguments)
         except TypeError as error:
-            raise UserError(f"transformer settings: {str(error).replace('TransformerConfig.__init__() ', '')}") from None
+            reason = str(error).replace("TransformerConfig.__init__() ", "")
+            raise UserError(f"transformer settings: {reason}") from None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as :meth:`from_dict` reads them."""
@@ -197,28 +203,30 @@ class Attention(nn.Module):
 
 
 class GatedMLP(nn.Module):
-    """SwiGLU: ``down(silu(gate(h)) * up(h))``."""
+    """``down(activation(gate(h)) * up(h))``; with ``silu`` this is SwiGLU (Shazeer 2020)."""
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
+        self.activation = _activation(config.activation)
         self.gate = nn.Linear(config.width, config.mlp_width, bias=config.mlp_bias)
         self.up = nn.Linear(config.width, config.mlp_width, bias=config.mlp_bias)
         self.down = nn.Linear(config.mlp_width, config.width, bias=config.mlp_bias)
 
     def forward(self, hidden: Tensor) -> Tensor:
-        return self.down(F.silu(self.gate(hidden)) * self.up(hidden))
+        return self.down(self.activation(self.gate(hidden)) * self.up(hidden))
 
 
 class PlainMLP(nn.Module):
-    """``down(gelu(up(h)))``."""
+    """``down(activation(up(h)))``."""
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
+        self.activation = _activation(config.activation)
         self.up = nn.Linear(config.width, config.mlp_width, bias=config.mlp_bias)
         self.down = nn.Linear(config.mlp_width, config.width, bias=config.mlp_bias)
 
     def forward(self, hidden: Tensor) -> Tensor:
-        return self.down(F.gelu(self.up(hidden), approximate="tanh"))
+        return self.down(self.activation(self.up(hidden)))
 
 
 class Block(nn.Module):
@@ -260,7 +268,7 @@ class Transformer(nn.Module):
             if config.relation_bias:
                 relation = (units[:, :, None] == units[:, None, :]).long() * torch.tensor([1, 2, 4])[:, None, None]
                 self.register_buffer("relation", relation.sum(0), persistent=False)
-                self.relation_bias = nn.Parameter(torch.zeros(config.heads, 8))
+                self.relation_bias = nn.Parameter(torch.empty(config.heads, 8))
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
         self.norm = _norm(config)
         self.head = None if config.tied_head else nn.Linear(config.width, config.vocab_size, bias=config.head_bias)
@@ -273,6 +281,9 @@ class Transformer(nn.Module):
             nn.init.normal_(self.position_embedding.weight, std=0.02)
         for table in self.unit_embedding or ():
             nn.init.normal_(table, std=0.5)
+        if self.relation_bias is not None:
+            # Heads that start out alike would take long to share the units out among themselves.
+            nn.init.normal_(self.relation_bias, std=1.0)
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 nn.init.normal_(module.weight, std=module.in_features**-0.5)
@@ -379,6 +390,23 @@ def _positions(tokens: Tensor, attention_mask: Tensor | None) -> Tensor:
 def _rotate(vector: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
     first, second = vector.chunk(2, dim=-1)
     return vector * cosine + torch.cat((-second, first), dim=-1) * sine
+
+
+def _activation(name: str) -> Callable[[Tensor], Tensor]:
+    match name:
+        case "gelu":
+            return F.gelu
+        case "gelu-tanh":
+            return partial(F.gelu, approximate="tanh")
+        case "silu":
+            return F.silu
+        case _:
+            return _relu_squared
+
+
+def _relu_squared(hidden: Tensor) -> Tensor:
+    """So et al. 2021, "Primer": as good as GELU, at a fraction of its cost on a CPU."""
+    return F.relu(hidden).square()
 
 
 def _norm(config: TransformerConfig) -> nn.Module:
