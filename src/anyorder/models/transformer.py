@@ -251,6 +251,9 @@ class Transformer(nn.Module):
     Residual branches end in zero-initialised matrices, so an untrained network is the identity followed by the head.
     """
 
+    units: Tensor
+    relation: Tensor
+
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
         self.config = config
