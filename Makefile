@@ -46,8 +46,9 @@ bench: .venv/runtime.stamp ## every benchmark, each beside its baseline, into re
 	@for name in decode statistics data train; do \
 		$(BIN)/anyorder bench $$name --json results/bench-$$name.json || exit $$?; done
 
-tables: .venv/runtime.stamp ## write the README's tables from results/
+tables: .venv/runtime.stamp ## write the README's tables from results/, and its tree from the files
 	$(BIN)/python -m anyorder.experiments.tables --write
+	$(BIN)/python scripts/readme_tree.py --write
 
 clean: ## remove what the tools leave behind; .venv, results and checkpoints stay
 	rm -rf build dist demo .pytest_cache .ruff_cache .hypothesis .import_linter_cache src/*.egg-info

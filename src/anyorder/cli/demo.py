@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 SEED = 20_250_601  # of the puzzles; no training set uses it
 LONG, SHORT = ("margin", "med"), ("top-probability", "entropy", "left-to-right", "random")
 REPLAYED = ("margin", "med", "left-to-right", "random")
+REPLAYED_PUZZLES = 6
 
 
 @dataclass(frozen=True)
@@ -99,10 +100,8 @@ class Demo:
         figure, page = self.out / "orders.png", self.out / "replay.html"
         accuracy_against_evaluations(comparison.points(outcomes), figure, title=record.title)
         strategies = {contender.name: contender.strategy for contender in contenders}
-        traces = [
-            trace_puzzles(model, self.model, puzzles.first(6), name, strategies[name], seed=0) for name in REPLAYED
-        ]
-        write_page(traces, page)
+        shown = puzzles.first(REPLAYED_PUZZLES)
+        write_page([trace_puzzles(model, self.model, shown, name, strategies[name], seed=0) for name in REPLAYED], page)
         for path in filter(None, (self.out / "demo.json", self.json)):
             records.write_record(path, record)
         console.print(screen.table(rows, record.columns))
@@ -121,20 +120,23 @@ def verdict(outcomes: Sequence[Outcome]) -> str:
         return f"{100 * seen[name]['solved_share']:.1f} %"
 
     margin, blind, med = seen["margin"], seen["random"], seen["med"]
+    compared = f"{share('margin')} of the puzzles in margin order, {share('random')} in random order"
     if margin["interval"][0] > blind["interval"][1]:
-        first = f"The order decides: filled where it is surest (margin), the network solves {share('margin')} of the "
-        first += f"puzzles; in random order, {share('random')}; from left to right, {share('left-to-right')}."
+        order = f"The order decides: the same network solves {compared}, {share('left-to-right')} from left to right."
+    elif margin["interval"][1] < blind["interval"][0]:
+        order = f"Here margin order loses: the network solves {compared}."
     else:
-        first = f"Margin order solved {share('margin')} and random order {share('random')}; on this many puzzles their "
-        first += "intervals overlap, so no difference is shown."
-    fewer = margin["nfe_mean"] / med["nfe_mean"]
-    second = f"MED, which fills every cell that is certain enough at once, solves {share('med')} with "
-    second += (
-        f"{med['nfe_mean']:.1f} evaluations a puzzle instead of {margin['nfe_mean']:.1f}: {fewer:.1f} times fewer."
+        order = f"The network solves {compared}; the intervals overlap, so no difference is shown."
+    return " ".join(
+        (
+            order,
+            f"MED, which fills every cell that is certain enough at once, solves {share('med')} at",
+            f"{med['nfe_mean']:.1f} evaluations a puzzle, {margin['nfe_mean'] / med['nfe_mean']:.1f} times fewer than",
+            f"the {margin['nfe_mean']:.1f} of one at a time. Each puzzle has one solution, so a perfect model would",
+            "solve it in any order: a wrong cell comes from what the network has not learned, and a good order asks it",
+            "first about what it knows.",
+        )
     )
-    third = "Each puzzle has one solution, so a perfect model would solve it in any order: a wrong guess comes from "
-    third += "what the network has not learned, and a good order asks it first about what it knows."
-    return " ".join((first, second, third))
 
 
 def _contenders(count: int, few: int) -> list[Any]:

@@ -105,6 +105,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--results", type=Path, default=Path("results"))
     arguments = parser.parse_args(argv)
     try:
+        if not arguments.readme.is_file():
+            raise UserError(f"no such file: {arguments.readme}")
         text = arguments.readme.read_text(encoding="utf-8")
         filled = fill(text, arguments.results)
         if filled != text and arguments.write and not arguments.check:
@@ -112,7 +114,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         elif filled != text:
             print(f"{arguments.readme} differs from {arguments.results}/; run `make tables`", file=sys.stderr)
             return 1
-    except (OSError, UserError) as error:
+    except UserError as error:
         print(f"anyorder: error: {error}", file=sys.stderr)
         return 2
     return 0
