@@ -320,7 +320,7 @@ def _draw(sampler: Sampler, board: Board, where: Tensor) -> Drawn:
     u = uniform(board.seeds[row], Purpose.TOKEN, board.positions.flatten()[flat], board.visits.flatten()[flat])
     logits = gathered.logits[gathered.slot.flatten()[flat]]
     token = draw(logits, gathered.cut, sampler, u)
-    chosen = logits.gather(1, token[:, None]).squeeze(1).double()
+    chosen = logits.gather(1, token[:, None]).squeeze(1).float().double()
     log_probability = chosen - board.model.log_normaliser.flatten()[flat]
     tokens = torch.full_like(board.tokens, -1)
     tokens.view(-1)[flat] = token

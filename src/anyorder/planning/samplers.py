@@ -136,12 +136,10 @@ class TopP(Composable):
         if self.p == 1:
             return logits
         ordered, index = logits.sort(dim=1, descending=True, stable=True)
-        share = ordered.softmax(dim=1)
-        before = share.cumsum(dim=1).sub_(share)
-        drop = torch.empty_like(logits, dtype=torch.bool).scatter_(1, index, before >= self.p)
-        # The subtraction may leave dust at the top, whose token always stays.
-        drop.scatter_(1, index[:, :1], False)
-        return logits.masked_fill_(drop, -torch.inf)
+        reached = ordered.softmax(dim=1).cumsum(dim=1) >= self.p
+        # What comes after the token with which the share is reached.
+        beyond = F.pad(reached[:, :-1], (1, 0))
+        return logits.masked_fill_(torch.empty_like(beyond).scatter_(1, index, beyond), -torch.inf)
 
 
 @dataclass(frozen=True)
