@@ -7,6 +7,7 @@ import hashlib
 import json
 import re
 import zlib
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,10 +15,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from anyorder.core.canvas import Canvas
 from anyorder.core.errors import UserError
+from anyorder.decoding.strategies import strategies
+from anyorder.decoding.trace import Trace, trace_decode
+from anyorder.models.oracle import EnumeratedJoint
 from anyorder.viewer import MOST_TRACES, render_page, write_page
 
 UNDECIDED = 2
@@ -222,6 +228,58 @@ def test_a_sudoku_task_that_does_not_fit_is_refused(stories, read, task) -> None
     story.task = task
     with pytest.raises(UserError, match="sudoku"):
         render_page(read(story))
+
+
+def changed(trace: Trace, step: int | None = None, **values: Any) -> Trace:
+    """The trace with its first row, or one step of it, changed."""
+    row = trace.rows[0]
+    if step is None:
+        row = replace(row, **values)
+    else:
+        row = replace(row, steps=(*row.steps[:step], replace(row.steps[step], **values), *row.steps[step + 1 :]))
+    return replace(trace, rows=(row, *trace.rows[1:]))
+
+
+def test_steps_that_cannot_have_happened_are_refused(stories, read) -> None:
+    trace = read(stories["sudoku"](2, 2))
+    row = trace.rows[0]
+    render_page(trace)
+    given = row.state.index(0)
+    event, entry = row.steps[1].revealed[0], row.steps[1].board[0]
+    bad = [
+        (changed(trace, 1, revealed=(replace(event, position=given),)), "step 1: it changes a given position"),
+        (changed(trace, 1, remasked=(given,)), "step 1: it changes a given position"),
+        (changed(trace, 1, revealed=(event, event)), "step 1: it names a position twice"),
+        (changed(trace, 1, remasked=(event.position,)), "step 1: it names a position twice"),
+        (changed(trace, 1, board=(entry, entry)), "step 1: its board names a position twice"),
+        (changed(trace, 1, board=(entry._replace(entropy=float("nan")),)), "step 1: its board holds a number"),
+        (changed(trace, 1, revealed=(replace(event, token=event.token % 4 + 1),)), "do not lead to"),
+        (changed(trace, 1, revealed=()), "do not lead to"),
+        (changed(trace, state=(7, *row.state[1:])), "a state is none of 0 .GIVEN."),
+    ]
+    for one, said in bad:
+        with pytest.raises(UserError, match=f"row 0.*{said}"):
+            render_page(one)
+
+
+def test_a_figure_that_is_not_finite_is_left_out(stories, read) -> None:
+    trace = read(stories["sudoku"](2, 2))
+    event = replace(trace.rows[0].steps[0].revealed[0], log_probability=float("-inf"), probability=0.0)
+    document = unpacked(Page(render_page(changed(trace, 0, revealed=(event,)))).data["traces"][0]["rows"][0])
+    assert document["steps"][0][1][2:4] == [None, 0]
+
+
+@pytest.mark.parametrize("name", sorted(strategies))
+def test_what_every_named_strategy_does_can_be_shown(name) -> None:
+    grids = torch.tensor([[1, 2, 2, 1], [2, 1, 1, 2]])
+    model = EnumeratedJoint(torch.tensor([0.7, 0.3]), grids, vocab_size=3, mask_token_id=0, strict=False)
+    unknown = torch.tensor([[True] * 4, [False, True, True, True]])
+    canvas = Canvas(torch.tensor([[0] * 4, [2, 0, 0, 0]]), unknown)
+    trace = trace_decode(model, canvas, strategies[name], name=name, solutions=grids)
+    data = Page(render_page(trace)).data["traces"][0]
+    assert data["label"] == name
+    for row, packed in zip(trace.rows, data["rows"], strict=True):
+        assert [nfe for nfe, *_ in unpacked(packed)["steps"]] == [step.nfe for step in row.steps]
 
 
 def test_page_is_written_whole_or_not_at_all(stories, read, tmp_path: Path) -> None:
