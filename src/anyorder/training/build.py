@@ -92,8 +92,9 @@ def wrap(model: Transformer, settings: TrainSettings, accelerator: Accelerator) 
         if accelerator.device.type == "cpu" and not any(map(shutil.which, ("c++", "g++", "clang++", "cl"))):
             warnings.warn("compile: found no C++ compiler (c++, g++, clang++); training runs uncompiled", stacklevel=2)
         else:
-            # The number of masked positions differs from step to step.
-            module.compile(dynamic=True)
+            # Block by block: their shapes stay the same while the number of masked positions differs between steps.
+            for block in model.blocks:
+                block.compile(dynamic=False)
     if settings.distributed != "fsdp":
         return accelerator.prepare_model(module)
     # Torch's own sharding, because Accelerate's wants an optimiser at hand and refuses CPUs. The shards and their sums
