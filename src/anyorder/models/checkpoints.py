@@ -60,7 +60,9 @@ def from_pretrained(
     folder = _resolve(str(name), revision)
     config, task = read_config(folder)
     weights = _read_weights(folder)
-    model = Transformer(config)
+    with torch.random.fork_rng(devices=[]):
+        # The weights that it draws are replaced at once; the caller's generator does not notice.
+        model = Transformer(config)
     _fill(model, weights, folder)
     model.task = task
     model.requires_grad_(True)
@@ -122,7 +124,7 @@ def save_pretrained(model: Transformer, folder: str | Path, card: str | None = N
     except (OSError, SafetensorError) as error:
         if aside.exists() and not folder.exists():
             os.rename(aside, folder)
-        raise UserError(f"cannot save the model {folder}: {getattr(error, 'strerror', None) or error}") from error
+        raise UserError(f"cannot save the model {folder}: {why_unwritten(error)}") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     shutil.rmtree(aside, ignore_errors=True)
@@ -186,9 +188,9 @@ def push_to_hub(
 def _resolve(name: str, revision: str | None) -> Path:
     """The folder of a model's name."""
     folder = Path(name)
-    if folder.is_dir():
+    if name and folder.is_dir():
         return folder
-    if folder.exists():
+    if name and folder.exists():
         if folder.suffix in _PICKLES:
             raise UserError(f"{name} is a pickle, which may run code when read; only safetensors folders are loaded")
         raise UserError(f"{name} is a file; name the model's folder")
@@ -244,6 +246,14 @@ def _fill(model: Transformer, weights: Mapping[str, torch.Tensor], folder: Path)
         if weights[name].is_floating_point() != tensor.is_floating_point():
             raise UserError(f"{folder / WEIGHTS}: {name!r} holds {weights[name].dtype} values")
     model.load_state_dict(weights, assign=True)
+
+
+def why_unwritten(error: OSError | SafetensorError) -> str:
+    """Why a file could not be written, without the wrapping that safetensors puts around it."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    text = _one_line(error)
+    return text.rpartition("I/O error: ")[2].partition(" (os error")[0]
 
 
 def _one_line(error: Exception) -> str:

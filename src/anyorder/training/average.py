@@ -5,6 +5,8 @@
 so that the first steps are averaged nearly evenly and the starting weights are soon forgotten.
 """
 
+# The _foreach functions, which torch.optim is built from, are not in torch's public list.
+# pyright: reportPrivateImportUsage=false
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping

@@ -98,7 +98,7 @@ def _generated(settings: TrainSettings, run_dir: Path) -> Puzzles:
 
 
 def _make(box: Box, count: int, seed: int, grade: str) -> Puzzles:
-    options = {} if grade == "any" else {"grade": grade}
+    options: dict[str, Any] = {} if grade == "any" else {"grade": grade}
     return generate(box, count, seed, workers=os.cpu_count() or 1, **options)
 
 

@@ -32,7 +32,7 @@ class RowSeeds:
 
 
 class RowDropout(nn.Module):
-    """In training mode, zero a share ``p`` of the entries of (b, ...), keyed by row, and scale the rest by 1 / (1 - p)."""
+    """In training mode, zero a share ``p`` of the entries of (b, ...), keyed by row; scale the rest by 1 / (1 - p)."""
 
     def __init__(self, p: float, rows: RowSeeds) -> None:
         super().__init__()

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 
 from anyorder.core.errors import UserError
+from anyorder.decoding.strategies import strategies
+from anyorder.evaluation.accuracy import solve_puzzles
 from anyorder.models.transformer import Transformer
 from anyorder.tasks.sudoku import Puzzles, SudokuData
 from anyorder.training.data import held_out, read_puzzle_set, task_box
@@ -31,8 +33,6 @@ class Evaluator:
             self.sets[name] = read_puzzle_set(path, task_box(settings.task)).rows(slice(rules.puzzles))
         self.sets = {name: puzzles for name, puzzles in self.sets.items() if len(puzzles)}
         if self.sets:
-            from anyorder.decoding.strategies import strategies
-
             unknown = [name for name in rules.strategies if name not in strategies]
             if unknown:
                 raise UserError(f"evaluation.strategies: unknown {unknown[0]!r}; known: {', '.join(strategies)}")
@@ -44,28 +44,18 @@ class Evaluator:
 
     def evaluate(self, model: Transformer) -> list[dict[str, Any]]:
         """One record for each set and strategy: solved share with its 95 % interval, count, evaluations a puzzle."""
-        from anyorder.decoding.strategies import strategies
-
-        from anyorder.evaluation.accuracy import solve_puzzles
-
         rules = self._settings.evaluation
         device = next(model.parameters()).device
         records = []
         with torch.inference_mode():
             for name, puzzles in self.sets.items():
                 for strategy in rules.strategies:
-                    recipe = strategies[strategy]
                     report = solve_puzzles(
                         model,
                         puzzles.box,
                         puzzles.puzzles,
                         puzzles.solutions,
-                        order=recipe.order,
-                        budget=recipe.budget,
-                        sampler=recipe.sampler,
-                        window=recipe.window,
-                        remask=recipe.remask,
-                        stop=recipe.stop,
+                        **strategies[strategy].parts(),
                         seed=rules.seed,
                         batch_size=rules.batch_size,
                         device=device,

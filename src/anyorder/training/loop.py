@@ -97,8 +97,9 @@ def train(
             raise UserError(f"threads must be at least 1, not {threads}")
         torch.set_num_threads(threads)
     fresh = not AcceleratorState._shared_state
-    accelerator = make_accelerator(settings, Path(run_dir))
+    accelerator: Accelerator | None = None
     try:
+        accelerator = make_accelerator(settings, Path(run_dir))
         with RunDirectory(Path(run_dir), main=accelerator.is_main_process) as run, _denormals_flushed(settings):
             trainer = Trainer(settings, run, accelerator, show_progress=show_progress)
             try:
@@ -108,7 +109,8 @@ def train(
             finally:
                 trainer.close()
     finally:
-        accelerator.end_training()
+        if accelerator is not None:
+            accelerator.end_training()
         if fresh:
             # Accelerate keeps device and precision for the life of the process; another run may want others.
             AcceleratorState._reset_state(reset_partial_state=True)
@@ -116,7 +118,7 @@ def train(
 
 @contextmanager
 def _denormals_flushed(settings: TrainSettings) -> Iterator[None]:
-    """A CPU counts numbers below 1e-38 as zero: Adam's averages of idle weights get there, and cost it many times more."""
+    """A CPU counts numbers below 1e-38 as zero: Adam's averages of idle weights get there, and would slow it down."""
     flushed_before = (torch.tensor(1e-39) * 1.0).item() == 0.0
     torch.set_flush_denormal(settings.flush_denormals or flushed_before)
     try:
@@ -164,6 +166,9 @@ class Trainer:
     def restore(self, start_from: str | Path | None, *, allow_changes: bool) -> None:
         """Take up the newest checkpoint of the run directory (or ``start_from``), if there is one."""
         found = find_start(self.run_dir.path, start_from)
+        if self.journal is not None:
+            # What was logged after the checkpoint (or without ever reaching one) is about to happen again.
+            self.journal.rewind(found[0].step if found is not None else -1)
         if found is None:
             self._record("start", settings=self.settings.to_dict(), **self._facts())
             return
@@ -179,8 +184,6 @@ class Trainer:
         self.step, self.seconds = checkpoint.step, float(checkpoint.data["seconds"])
         self.optimiser.updates = checkpoint.step
         self.pending.load(checkpoint.data["pending"])
-        if self.journal is not None:
-            self.journal.rewind(self.step)
         self._record("resume", checkpoint=str(path), changes=changes, **self._facts())
 
     def save(self) -> None:

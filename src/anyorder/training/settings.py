@@ -191,7 +191,8 @@ class EvaluationSettings:
     Attributes:
         every_steps: steps between evaluations; null for none but the last.
         puzzles: held-out puzzles of each grade; 0 for no evaluation at all.
-        grades: the grades, evaluated apart. Boxes too small for a grade leave it out.
+        grades: the grades, evaluated apart ("any": whatever the generator makes). Boxes too small for a grade have
+            fewer puzzles of it, or none.
         strategies: names of ``anyorder.strategies``.
         seed: of the held-out puzzles.
         paths: files of held-out puzzles by name, evaluated as well (the first ``puzzles`` of each).
@@ -200,7 +201,7 @@ class EvaluationSettings:
 
     every_steps: int | None = 500
     puzzles: int = 128
-    grades: tuple[Literal["logic", "hard"], ...] = ("logic", "hard")
+    grades: tuple[Literal["logic", "hard", "any"], ...] = ("logic", "hard")
     strategies: tuple[str, ...] = ("margin", "random")
     seed: int = 1_000_003
     paths: dict[str, str] = field(default_factory=dict)

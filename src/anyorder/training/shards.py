@@ -22,6 +22,7 @@ from torch import Tensor
 
 from anyorder.core.errors import UserError
 from anyorder.core.files import sync_folder
+from anyorder.models.checkpoints import why_unwritten
 from anyorder.training.state import FORMAT_VERSION, Checkpoint, digest, load_checkpoint, read_state, verify_file
 
 SHARD_LIMIT = 16 * 2**20
@@ -59,7 +60,7 @@ def export_shards(checkpoint: str | Path, folder: str | Path, *, limit: int = SH
     except (OSError, SafetensorError) as error:
         if aside.exists() and not folder.exists():
             os.rename(aside, folder)
-        raise UserError(f"cannot export to {folder}: {getattr(error, 'strerror', None) or error}") from error
+        raise UserError(f"cannot export to {folder}: {why_unwritten(error)}") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     shutil.rmtree(aside, ignore_errors=True)

@@ -31,6 +31,7 @@ from torch import Tensor
 
 from anyorder.core.errors import UserError
 from anyorder.core.files import sync_folder
+from anyorder.models.checkpoints import why_unwritten
 
 FORMAT_VERSION = 1
 _NAME = re.compile(r"step-(\d{8,})")
@@ -90,8 +91,8 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
         _finish(temporary, final)
     except (OSError, SafetensorError) as error:
         shutil.rmtree(temporary, ignore_errors=True)
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise UserError(f"cannot save the checkpoint {final}: {reason}; earlier checkpoints are intact") from error
+        why = why_unwritten(error)
+        raise UserError(f"cannot save the checkpoint {final}: {why}; earlier checkpoints are intact") from error
     return final
 
 
