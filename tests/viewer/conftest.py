@@ -14,8 +14,10 @@ import numpy as np
 import pytest
 
 from anyorder.decoding.trace import Trace, read_trace
+from anyorder.viewer import write_page
 
 GIVEN, DECIDED, UNDECIDED, PADDING = 0, 1, 2, 3
+NAMES = {"given": GIVEN, "decided": DECIDED, "undecided": UNDECIDED, "padding": PADDING}
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 CHROMIUM_FLAGS = (
     "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
@@ -69,6 +71,29 @@ class Story:
         tokens, state = self.frames[row][-1]
         nfe = len(self.frames[row]) - 1
         self.lines.append({"row": row, "finish_reason": reason, "nfe": nfe, "tokens": tokens, "state": state})
+
+    def cells_after(self, row: int, step: int) -> list[dict[str, Any]]:
+        """What a page must show of a row after ``step`` steps, computed here alone."""
+        step = min(step, len(self.frames[row]) - 1)
+        tokens, state = self.frames[row][step]
+        line = next(line for line in self.lines if line["row"] == row and "solution" in line)
+        steps = [line for line in self.lines if line["row"] == row and "step" in line]
+        solution = line["solution"]
+        fresh = {event["position"] for event in steps[step - 1]["revealed"]} if step else set()
+        taken = set(steps[step - 1]["remasked"]) - fresh if step else set()
+        expected = []
+        for position, (token, what) in enumerate(zip(tokens, state, strict=True)):
+            wrong = solution is not None and what == DECIDED and token != solution[position]
+            expected.append(
+                {
+                    "state": next(name for name, value in NAMES.items() if value == what),
+                    "token": None if what == UNDECIDED else str(token),
+                    "fresh": position in fresh,
+                    "taken": position in taken,
+                    "wrong": wrong,
+                }
+            )
+        return expected
 
     def text(self) -> str:
         header = {
@@ -219,3 +244,67 @@ def browser() -> Iterator[Any]:
         running = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_FLAGS.split())
         yield running
         running.close()
+
+
+class Shown:
+    """An open page: what Playwright offers, and a few questions that the tests share."""
+
+    def __init__(self, page: Any) -> None:
+        self.page = page
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.page, name)
+
+    @property
+    def step(self) -> int:
+        return int(self.page.locator("#slider").input_value())
+
+    def cells(self, panel: int = 0) -> list[dict[str, Any]]:
+        """The cells of a panel as they stand, read in one go."""
+        return self.page.evaluate(
+            """(panel) => [...document.querySelectorAll(".panel")[panel].querySelectorAll(".cell")].map((cell) => ({
+              token: cell.dataset.token ?? null,
+              glyph: cell.querySelector(".glyph").textContent,
+              guess: cell.classList.contains("guess"),
+              ramp: cell.dataset.ramp,
+              at: Number(cell.style.getPropertyValue("--at")),
+            }))""",
+            panel,
+        )
+
+    def until(self, expression: str) -> None:
+        """Waits until an expression holds in the page. (Playwright's own wait is an `eval`, which the page forbids.)"""
+        for _ in range(200):
+            if self.page.evaluate(expression):
+                return
+            self.page.wait_for_timeout(25)
+        raise AssertionError(f"it never came true: {expression}")
+
+
+@pytest.fixture
+def show(browser: Any, read: Any, tmp_path: Path) -> Iterator[Callable[..., Any]]:
+    """Opens the page of one or several stories from a file; fails if the page complained or asked for anything else."""
+    contexts: list[Any] = []
+    complaints: list[str] = []
+    requests: list[str] = []
+
+    def opener(stories: Any, address: str = "", width: int = 1280, height: int = 900, **settings: Any) -> Shown:
+        listed = stories if isinstance(stories, list) else [stories]
+        path = tmp_path / f"page-{len(contexts)}.html"
+        write_page([read(story) for story in listed], path)
+        context = browser.new_context(viewport={"width": width, "height": height}, **settings)
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(10_000)
+        page.on("console", lambda message: complaints.append(message.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("request", lambda request: requests.append(request.url))
+        page.goto(path.as_uri() + address)
+        page.wait_for_selector("html[data-ready]")
+        return Shown(page)
+
+    yield opener
+    for context in contexts:
+        context.close()
+    assert complaints == []
+    assert [url for url in requests if not url.startswith(("file:", "data:", "blob:"))] == []

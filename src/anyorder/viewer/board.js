@@ -53,7 +53,7 @@ class Names {
 
   // For sentences: a token of spaces would be lost without quotes.
   quoted(id) {
-    return this.grid === null ? `\u201c${this.token(id).trimEnd() || "space"}\u201d` : this.token(id);
+    return this.grid === null ? `\u201c${this.token(id).replaceAll("\n", "")}\u201d` : this.token(id);
   }
 
   place(position) {
@@ -129,13 +129,17 @@ function shade(view, mode, frames, entropyMost) {
   return { ramp: "sure", at: mode === "entropy" ? 1 - share : share, text: tinyFigure(value) };
 }
 
+function same(one, other) {
+  return Object.keys(one).every((name) => one[name] === other[name]);
+}
+
 class Board {
   constructor(holder, names, length, describe) {
     this.names = names;
     this.length = length;
     this.describe = describe;
     this.cells = Array.from({ length }, (_, position) => this.makeCell(position));
-    this.signatures = new Array(length).fill("");
+    this.painted = new Array(length).fill(null);
     this.current = 0;
     this.root = names.grid === null ? this.makeStrip() : this.makeGrid(names.grid);
     holder.replaceChildren(this.root);
@@ -207,11 +211,10 @@ class Board {
   }
 
   paintCell(view, position, mode, entropyMost) {
+    const last = this.painted[position];
+    if (last !== null && last.mode === mode && same(last.view, view)) return;
+    this.painted[position] = { view, mode };
     const shading = shade(view, mode, this.frames, entropyMost);
-    const text = label(view, this.names, this.frames);
-    const signature = `${text}|${mode}|${shading?.at}|${view.fresh}|${view.taken}`;
-    if (this.signatures[position] === signature) return;
-    this.signatures[position] = signature;
     const cell = this.cells[position];
     const [glyph, small] = cell.children;
     const shown = view.state === UNDECIDED ? view.guess?.token : view.token;
@@ -224,7 +227,7 @@ class Board {
     cell.classList.toggle("guess", view.guess !== null);
     cell.dataset.ramp = shading?.ramp ?? "none";
     cell.style.setProperty("--at", shading === null ? "0" : shading.at.toFixed(3));
-    cell.setAttribute("aria-label", text);
+    cell.setAttribute("aria-label", label(view, this.names, this.frames));
     cell.hidden = view.state === PADDING;
   }
 

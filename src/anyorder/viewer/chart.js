@@ -1,8 +1,8 @@
 // The statistic of the revealed positions against the step, under the board.
 
 const SVG = "http://www.w3.org/2000/svg";
-const CHART_HEIGHT = 132;
-const CHART_EDGE = { left: 34, right: 10, top: 10, bottom: 22 };
+const CHART_HEIGHT = 142;
+const CHART_EDGE = { left: 34, right: 10, top: 20, bottom: 22 };
 const LEAST_ENTROPY = 0.5; // nats; an axis of smaller values would make noise look large
 const DENSE = 250; // events from which the dots are drawn smaller
 
@@ -116,8 +116,8 @@ class Chart {
       return [[index + 1, name === "entropy" ? Math.max(...values) : Math.min(...values)]];
     });
     const line = least.map(([frame, value]) => `${this.x(frame).toFixed(1)},${this.y(value).toFixed(1)}`).join(" ");
-    this.cursor = drawn("line", { class: "cursor", y1: CHART_EDGE.top - 4, y2: CHART_HEIGHT - CHART_EDGE.bottom + 4 });
-    this.veil = drawn("rect", { class: "veil", y: 0, height: CHART_HEIGHT - CHART_EDGE.bottom + 5 });
+    this.cursor = drawn("line", { class: "cursor", y1: CHART_EDGE.top - 5, y2: CHART_HEIGHT - CHART_EDGE.bottom + 4 });
+    this.veil = drawn("rect", { class: "veil", y: CHART_EDGE.top - 6, height: CHART_HEIGHT - CHART_EDGE.top - CHART_EDGE.bottom + 11 });
     const svg = drawn(
       "svg",
       { viewBox: `0 0 ${width} ${CHART_HEIGHT}`, width, height: CHART_HEIGHT, role: "img" },
@@ -129,27 +129,27 @@ class Chart {
       this.cursor,
     );
     if (replay.firstMistake !== null) {
-      svg.insertBefore(this.mistakeMark(replay.firstMistake.frame, name, width), this.veil);
+      svg.insertBefore(this.mistakeMark(replay.firstMistake.frame, width), this.veil);
     }
     const many = replay.steps.some((step) => step.events.length > 1);
     const worst = name === "entropy" ? "highest" : "lowest";
-    this.caption.textContent = `${CHART_NAMES[name]} of each decision${many ? `; line: ${worst} of a step` : ""}`;
+    this.caption.textContent = `${CHART_NAMES[name]} of each decision${many ? `; line: ${worst}` : ""}`;
     svg.setAttribute("aria-label", this.describe(replay, name, least));
     this.plot.replaceChildren(svg);
   }
 
-  // The words stand where good decisions leave room: below for a margin, above for an entropy.
-  mistakeMark(frame, name, width) {
+  // The words stand above the axes, where nothing else is drawn.
+  mistakeMark(frame, width) {
     const at = this.x(frame);
     const nearRight = at > width - 96;
     const text = drawn("text", {
       class: "mistake-name",
       x: nearRight ? at - 5 : at + 5,
-      y: name === "entropy" ? CHART_EDGE.top + 9 : CHART_HEIGHT - CHART_EDGE.bottom - 5,
+      y: CHART_EDGE.top - 8,
       "text-anchor": nearRight ? "end" : "start",
     });
     text.textContent = "first mistake";
-    const mark = { class: "mistake-mark", x1: at, x2: at, y1: CHART_EDGE.top, y2: CHART_HEIGHT - CHART_EDGE.bottom };
+    const mark = { class: "mistake-mark", x1: at, x2: at, y1: CHART_EDGE.top - 18, y2: CHART_HEIGHT - CHART_EDGE.bottom };
     return drawn("g", {}, drawn("line", mark), text);
   }
 

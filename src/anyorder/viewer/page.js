@@ -96,6 +96,7 @@ async function showRows(rows) {
   if (mine !== generation) return;
   panels = made;
   const holder = byId("panels");
+  if (page.grid !== null) holder.style.setProperty("--size", page.grid.size);
   holder.dataset.count = panels.length;
   holder.dataset.layout = page.grid === null ? "strip" : "grid";
   holder.replaceChildren(...panels.map((panel) => panel.root));
