@@ -39,6 +39,17 @@ def lowest(typing_context: Any, value: Any) -> Any:
     return types.int64(types.int64), generate
 
 
+@intrinsic
+def highest(typing_context: Any, value: Any) -> Any:
+    """Index of the highest set bit of a non-zero int64, as an int64."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        zeros = builder.ctlz(arguments[0], context.get_constant(types.boolean, False))
+        return builder.sub(context.get_constant(types.int64, 63), zeros)
+
+    return types.int64(types.int64), generate
+
+
 @njit(cache=True, nogil=True, inline="always")
 def next_word(stream):
     """The next 64 random bits; ``stream`` (1,) uint64 is advanced."""

@@ -19,8 +19,9 @@ from anyorder.core.errors import UserError
 from .bits import shuffle, start
 from .data import Puzzles
 from .grids import Source, draw, source
+from .layout import CAND
 from .rules import Box
-from .search import level, new_stack, search
+from .search import new_stack, search
 from .state import eliminate, load
 
 BLOCK = 256
@@ -28,31 +29,32 @@ BLOCK = 256
 
 
 @njit(cache=True, nogil=True)
-def _dig(stream, stack, tables, solution, puzzle):
+def _dig(stream, stack, infos, t, solution, puzzle):
     """Take clues from ``puzzle`` (at first the whole ``solution``) while it keeps a single solution."""
     order = np.arange(puzzle.shape[0])
     shuffle(stream, order)
     none = np.empty((0, puzzle.shape[0]), np.uint8)
     for cell in order:
         puzzle[cell] = 0
-        state = level(stack, 0)
-        load(state, tables, puzzle)
+        s, info = stack[0], infos[0]
+        load(s, info, t, puzzle)
         # A second solution must differ here.
-        if np.int64(state.cand[cell]) != 1 << (np.int64(solution[cell]) - 1):
-            eliminate(state, tables, cell, np.int64(solution[cell]) - 1)
-            if search(stack, tables, 1, none) > 0:
+        d = int(solution[cell]) - 1
+        if s[CAND + cell] != 1 << d:
+            eliminate(s, info, t, cell, d)
+            if search(stack, infos, t, 1, none) > 0:
                 puzzle[cell] = solution[cell]
 
 
 @njit(cache=True, nogil=True)
 def _make(given, seed, first, puzzles, solutions):
-    stack = new_stack(given.tables.shape[0])
+    stack, infos = new_stack(given.tables)
     stream = np.zeros(1, np.uint64)
     for row in range(puzzles.shape[0]):
         start(stream, seed, np.uint64(first + row))
-        draw(stream, stack, given, solutions[row])
+        draw(stream, stack, infos, given, solutions[row])
         puzzles[row] = solutions[row]
-        _dig(stream, stack, given.tables, solutions[row], puzzles[row])
+        _dig(stream, stack, infos, given.tables, solutions[row], puzzles[row])
 
 
 def _block(given: Source, cells: int, seed: int, first: int, size: int) -> tuple[NDArray, NDArray]:

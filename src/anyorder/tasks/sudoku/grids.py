@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -19,27 +19,28 @@ from anyorder.core.errors import UserError
 
 from .bits import below, lowest, shuffle, start
 from .grids9 import Patterns, draw_nine, patterns
-from .rules import Box, Tables
-from .search import choose, level, new_stack, search
-from .state import OPEN, assign, copy_state, eliminate, load, propagate
+from .layout import BOX_ROWS, CAND, OPEN, SIDE
+from .rules import Box
+from .search import choose, new_stack, search
+from .state import assign, eliminate, load, propagate
 
 
 class Source(NamedTuple):
     """What the compiled sampler of one box shape needs: its tables, the 9x9 patterns, and the listed grids."""
 
-    tables: Tables
+    tables: NDArray[np.int16]
     patterns: Patterns
     listed: NDArray[np.uint8]
 
 
 @njit(cache=True, nogil=True)
-def _list_grids(tables, first_row, out):
-    n = tables.shape[0]
-    stack = new_stack(n)
+def _list_grids(t, first_row, out):
+    n = first_row.shape[0]
+    stack, infos = new_stack(t)
     puzzle = np.zeros(n * n, np.uint8)
     puzzle[:n] = first_row
-    load(level(stack, 0), tables, puzzle)
-    return search(stack, tables, np.int64(1) << 40, out)
+    load(stack[0], infos[0], t, puzzle)
+    return search(stack, infos, t, 1 << 40, out)
 
 
 def list_grids(box: Box) -> NDArray[np.uint8]:
@@ -53,7 +54,7 @@ def list_grids(box: Box) -> NDArray[np.uint8]:
     return _listed(box)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _listed(box: Box) -> NDArray[np.uint8]:
     first = np.arange(1, box.size + 1, dtype=np.uint8)
     count = _list_grids(box.tables, first, np.empty((0, box.cells), np.uint8))
@@ -70,60 +71,60 @@ def source(box: Box) -> Source:
 
 
 @njit(cache=True, nogil=True)
-def _fill(stream, stack, tables, grid):
-    """A random grid by depth-first search that tries the branch digit of a random cell among the tightest."""
-    n = tables.shape[0]
+def _fill(stream, stack, infos, t, grid):
+    """A random grid by depth-first search that tries a random digit of a tightest cell."""
+    n = int(t[SIDE])
     first = np.arange(1, n + 1).astype(np.uint8)
     shuffle(stream, first)
     grid[:] = 0
     grid[:n] = first
-    load(level(stack, 0), tables, grid)
+    load(stack[0], infos[0], t, grid)
     depth = 0
     while depth >= 0:
-        state = level(stack, depth)
-        if not propagate(state, tables):
+        s, info = stack[depth], infos[depth]
+        if not propagate(s, info, t):
             depth -= 1
             continue
-        if state.info[OPEN] == 0:
-            grid[:] = state.value
+        if info[OPEN] == 0:
+            grid[:] = s[: n * n]
             return
-        cell = choose(state, tables) >> 4
-        mask = np.int64(state.cand[cell])
+        cell = choose(s, t) >> 4
+        mask = int(s[CAND + cell])
         for _ in range(below(stream, n)):
             mask &= mask - 1
             if mask == 0:
-                mask = np.int64(state.cand[cell])
+                mask = int(s[CAND + cell])
         d = lowest(mask)
-        following = level(stack, depth + 1)
-        copy_state(following, state)
-        eliminate(state, tables, cell, d)
-        assign(following, tables, cell, d)
         depth += 1
+        stack[depth] = s
+        infos[depth] = info
+        eliminate(s, info, t, cell, d)
+        assign(stack[depth], infos[depth], t, cell, d)
 
 
 @njit(cache=True, nogil=True)
-def draw(stream, stack, given, grid):
+def draw(stream, stack, infos, given, grid):
     """Write a random solution grid (cells,) to ``grid``. ``given`` is a :class:`Source`."""
-    n = given.tables.shape[0]
+    n = int(given.tables[SIDE])
     if given.listed.shape[0] > 0:
         chosen = given.listed[below(stream, given.listed.shape[0])]
         label = np.arange(1, n + 1)
         shuffle(stream, label)
         for cell in range(n * n):
             grid[cell] = label[chosen[cell] - 1]
-    elif n == 9 and given.tables.shape[1] == 3:
+    elif n == 9 and given.tables[BOX_ROWS] == 3:
         draw_nine(stream, given.patterns, grid)
     else:
-        _fill(stream, stack, given.tables, grid)
+        _fill(stream, stack, infos, given.tables, grid)
 
 
 @njit(cache=True, nogil=True)
 def _draw_many(given, seed, grids):
-    stack = new_stack(given.tables.shape[0])
+    stack, infos = new_stack(given.tables)
     stream = np.zeros(1, np.uint64)
     for row in range(grids.shape[0]):
         start(stream, seed, np.uint64(row))
-        draw(stream, stack, given, grids[row])
+        draw(stream, stack, infos, given, grids[row])
 
 
 def random_grids(box: Box, count: int, seed: int) -> NDArray[np.uint8]:

@@ -8,31 +8,17 @@ row-major array of ``n * n`` digits; 0 is a blank.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
-from typing import NamedTuple
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from anyorder.core.errors import UserError
 
+from .layout import flat_tables, peer_cells, unit_cells
+
 MAX_SIZE = 16
 """Candidates are kept in 16-bit masks, so a grid has at most 16 digits."""
-
-
-class Tables(NamedTuple):
-    """Index tables of one box shape, in the form that the compiled code reads.
-
-    ``units`` (3n, n): the cells of every row, then column, then box. ``unit_of`` (cells, 3): the row, column and box
-    unit of a cell; ``place_in`` (cells, 3): its position inside each. ``peers`` (cells, p): the other cells that share
-    a unit, ascending.
-    """
-
-    units: NDArray[np.int64]
-    unit_of: NDArray[np.int64]
-    place_in: NDArray[np.int64]
-    peers: NDArray[np.int64]
-    shape: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -79,44 +65,24 @@ class Box:
         return self.size * self.size
 
     @property
-    def tables(self) -> Tables:
-        """Index tables for the compiled code."""
-        return _tables(int(self.box_rows), int(self.box_columns))
-
-    @property
     def units(self) -> NDArray[np.int64]:
-        """(3n, n): the cells of every row, column and box, in this order."""
-        return self.tables.units
+        """(3n, n): the cells of every row, then column, then box."""
+        return unit_cells(int(self.box_rows), int(self.box_columns))
 
     @property
     def peers(self) -> NDArray[np.int64]:
-        """(cells, p): the cells that share a unit with each cell."""
-        return self.tables.peers
+        """(cells, p): the other cells of each cell's row, column and box, ascending."""
+        return peer_cells(int(self.box_rows), int(self.box_columns))
+
+    @property
+    def tables(self) -> NDArray[np.int16]:
+        """The index tables in the form that the compiled code reads (:mod:`.layout`)."""
+        return flat_tables(int(self.box_rows), int(self.box_columns))
 
     @cached_property
     def name(self) -> str:
         """The grid's name, as in ``9x9``."""
         return f"{self.size}x{self.size}"
-
-
-@lru_cache(maxsize=None)
-def _tables(box_rows: int, box_columns: int) -> Tables:
-    n = box_rows * box_columns
-    cell = np.arange(n * n).reshape(n, n)
-    boxes = cell.reshape(box_columns, box_rows, box_rows, box_columns).swapaxes(1, 2).reshape(n, n)
-    units = np.concatenate([cell, cell.T, boxes]).astype(np.int64)
-    unit_of = np.empty((n * n, 3), np.int64)
-    place_in = np.empty((n * n, 3), np.int64)
-    for kind in range(3):
-        block = units[kind * n : (kind + 1) * n]
-        unit_of[block.ravel(), kind] = kind * n + np.repeat(np.arange(n), n)
-        place_in[block.ravel(), kind] = np.tile(np.arange(n), n)
-    peers = np.array([np.setdiff1d(units[unit_of[c]], [c]) for c in range(n * n)], np.int64)
-    shape = np.array([n, box_rows, box_columns], np.int64)
-    tables = Tables(units, unit_of, place_in, peers, shape)
-    for table in tables:
-        table.setflags(write=False)
-    return tables
 
 
 def as_grids(box: Box, grids: ArrayLike, what: str = "puzzle") -> NDArray[np.uint8]:
@@ -165,7 +131,7 @@ def verify_many(box: Box, puzzles: ArrayLike, filled: ArrayLike) -> NDArray[np.b
     if values.ndim == 1:
         values = values[None]
     if values.shape != puzzle.shape:
-        raise UserError(f"{puzzle.shape[0]} puzzles of {box.cells} cells cannot be checked against shape {values.shape}")
+        raise UserError(f"filled grids of shape {values.shape} do not fit {len(puzzle)} puzzles of {box.cells} cells")
     complete = ((values >= 1) & (values <= box.size)).all(-1)
     agrees = ((puzzle == 0) | (values == puzzle)).all(-1)
     whole = np.where(complete[:, None], values, 0).astype(np.uint8)

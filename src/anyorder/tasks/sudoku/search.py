@@ -14,102 +14,82 @@ from numpy.typing import ArrayLike, NDArray
 from anyorder.core.errors import UserError
 
 from .bits import lowest, popcount
+from .layout import CAND, INFO_SIZE, MISSING, OPEN, PLACE, S_SIZE, SIDE, UNITS
 from .rules import Box, as_grids
-from .state import BASE, OPEN, WORDS, State, assign, copy_state, eliminate, load, new_state, propagate
+from .state import assign, eliminate, load, propagate
 
 
 @njit(cache=True, nogil=True)
-def new_stack(n):
-    """States for a depth-first search: a branch fills at least one cell, so n * n + 1 levels are enough."""
-    cells = n * n
-    depth = cells + 1
-    return State(
-        np.zeros((depth, cells), np.uint8),
-        np.zeros((depth, cells), np.uint16),
-        np.zeros((depth, 3 * n, n), np.uint16),
-        np.zeros((depth, 3 * n), np.uint16),
-        np.zeros((depth, 3 * n), np.uint16),
-        np.zeros((depth, BASE + WORDS), np.int64),
-    )
+def new_stack(t):
+    """States ``s`` and ``info`` for each depth of a search. Every branch fills a cell, so cells + 1 are enough."""
+    depth = int(t[SIDE]) * int(t[SIDE]) + 1
+    return np.zeros((depth, S_SIZE), np.int32), np.zeros((depth, INFO_SIZE), np.int64)
 
 
 @njit(cache=True, nogil=True)
-def level(stack, depth):
-    """The state at one depth of the stack, as views."""
-    return State(
-        stack.value[depth],
-        stack.cand[depth],
-        stack.place[depth],
-        stack.missing[depth],
-        stack.single_digits[depth],
-        stack.info[depth],
-    )
-
-
-@njit(cache=True, nogil=True)
-def choose(state, tables):
-    """A candidate to branch on, as ``cell * 16 + d``: from the smallest choice of digits for a cell or places for a
+def choose(s, t):
+    """A candidate to branch on, as ``16 cell + d``: from the smallest choice of digits for a cell or of places for a
     digit."""
-    n = tables.shape[0]
-    best, best_cell, best_digit = 99, -1, -1
+    n = int(t[SIDE])
+    best, chosen = 99, -1
     for cell in range(n * n):
-        mask = np.int64(state.cand[cell])
+        mask = int(s[CAND + cell])
         if mask:
             count = popcount(mask)
             if count < best:
-                best, best_cell, best_digit = count, cell, lowest(mask)
+                best, chosen = count, 16 * cell + lowest(mask)
                 if best == 2:
-                    return best_cell * 16 + best_digit
+                    return chosen
     for unit in range(3 * n):
-        mask = np.int64(state.missing[unit])
+        mask = int(s[MISSING + unit])
         while mask:
             d = lowest(mask)
             mask &= mask - 1
-            places = np.int64(state.place[unit, d])
+            places = int(s[PLACE + 16 * unit + d])
             count = popcount(places)
             if count < best:
-                best, best_cell, best_digit = count, tables.units[unit, lowest(places)], d
+                best, chosen = count, 16 * int(t[UNITS + 16 * unit + lowest(places)]) + d
                 if best == 2:
-                    return best_cell * 16 + best_digit
-    return best_cell * 16 + best_digit
+                    return chosen
+    return chosen
 
 
 @njit(cache=True, nogil=True)
-def search(stack, tables, limit, solutions):
+def search(stack, infos, t, limit, solutions):
     """Count solutions of the state at depth 0 of ``stack``, up to ``limit``; the first ones are written to the rows of
     ``solutions`` (m, cells), as far as they go."""
-    found = 0
-    depth = 0
+    cells = int(t[SIDE]) * int(t[SIDE])
+    found, depth = 0, 0
     while depth >= 0:
-        state = level(stack, depth)
-        if not propagate(state, tables):
+        s, info = stack[depth], infos[depth]
+        if not propagate(s, info, t):
             depth -= 1
             continue
-        if state.info[OPEN] == 0:
+        if info[OPEN] == 0:
             if found < solutions.shape[0]:
-                solutions[found] = state.value
+                solutions[found] = s[:cells]
             found += 1
             if found >= limit:
                 return found
             depth -= 1
             continue
-        branch = choose(state, tables)
+        branch = choose(s, t)
         cell, d = branch >> 4, branch & 15
         # The next level holds the choice, this one what is left without it.
-        following = level(stack, depth + 1)
-        copy_state(following, state)
-        eliminate(state, tables, cell, d)
-        assign(following, tables, cell, d)
         depth += 1
+        stack[depth] = s
+        infos[depth] = info
+        eliminate(s, info, t, cell, d)
+        assign(stack[depth], infos[depth], t, cell, d)
     return found
 
 
 @njit(cache=True, nogil=True)
-def _count_many(tables, puzzles, limit, counts, solutions):
-    stack = new_stack(tables.shape[0])
+def _count_many(t, puzzles, limit, counts, solutions):
+    stack, infos = new_stack(t)
     for row in range(puzzles.shape[0]):
-        load(level(stack, 0), tables, puzzles[row])
-        counts[row] = search(stack, tables, limit, solutions[row : row + 1])
+        load(stack[0], infos[0], t, puzzles[row])
+        counts[row] = search(stack, infos, t, limit, solutions[row : row + 1])
 
 
 def count_solutions(box: Box, puzzles: ArrayLike, limit: int = 2) -> NDArray[np.int64]:

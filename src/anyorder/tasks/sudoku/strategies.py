@@ -1,0 +1,420 @@
+"""The seven strategies, in order, with a record of every step.
+
+From the easiest; after each success the search starts again at the first:
+
+====  ================  =============================================================================================
+id    strategy          what it concludes
+====  ================  =============================================================================================
+2     lone single       an open cell has one candidate: fill it (lowest cell first)
+3     hidden single     a digit has one place in a unit: fill it (lowest unit, then lowest digit)
+4     naked pair        two cells of a unit hold the same two candidates: no other cell of the unit has them
+5     naked triplet     three cells of a unit hold three candidates between them: likewise
+6     locked candidate  a box has a digit only within one line: it leaves the rest of the line (pointing, tried first);
+                        a line has a digit only within one box: it leaves the rest of the box (claiming)
+7     XY-wing           a pivot {x, y} sees pincers {x, z} and {y, z}: cells that see both pincers lose z
+8     unique rectangle  three corners of a rectangle over two rows, two columns and two boxes hold the same two
+                        candidates and the fourth holds both and more: the fourth loses both (type 1)
+====  ================  =============================================================================================
+
+Rows come before columns before boxes, cells in reading order. One success is one pattern with everything that it
+removes. Strategies 2 to 7 are sound for any puzzle. The unique rectangle argues from uniqueness (four open cells that
+could be swapped would give a second solution), so on a puzzle with several solutions it may remove a right candidate:
+**apply it to puzzles known to have one solution**. Strategies 2 to 7 reach the same end in whatever order they are
+tried, and more clues never make them stop earlier; with the unique rectangle neither is certain, since a clue can
+break a rectangle. Ids, names and order: Shah, Dikkala, Wang and Panigrahy, arXiv 2409.10502 (id 0 marks a clue).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from .bits import lowest, popcount
+from .layout import (
+    BOX_COLUMNS,
+    BOX_ROWS,
+    BROKEN,
+    CAND,
+    CHANGED,
+    MISSING,
+    OPEN,
+    PAIRS,
+    PEER_COUNT,
+    PEERS,
+    PLACE,
+    SIDE,
+    TRIPLETS,
+    UNIT_OF,
+    UNITS,
+    VALUE,
+)
+from .state import assign, eliminate, hidden_single, lone_single, single_place
+
+LONE_SINGLE, HIDDEN_SINGLE, NAKED_PAIR, NAKED_TRIPLET, LOCKED_CANDIDATE, XY_WING, UNIQUE_RECTANGLE = range(2, 9)
+STRATEGIES = {
+    LONE_SINGLE: "lone single",
+    HIDDEN_SINGLE: "hidden single",
+    NAKED_PAIR: "naked pair",
+    NAKED_TRIPLET: "naked triplet",
+    LOCKED_CANDIDATE: "locked candidate",
+    XY_WING: "XY-wing",
+    UNIQUE_RECTANGLE: "unique rectangle",
+}
+"""Strategy names by id."""
+
+FILLED, PATTERN, REMOVED = 0, 1, 2
+"""Kinds of events: a cell filled; a cell of the pattern that a removal rests on; a candidate removed."""
+
+EVENTS, FILLS, REMOVED_BY, ORDER, SUPPORT, NOTES_SIZE = 0, 1, 2, 4098, 4354, 4610
+"""``notes``, int16: number of events and of fills; at REMOVED_BY + 16 cell + d the strategy that removed a candidate (0
+for none); when each cell was filled (-1: never); bit ``s`` set where a cell's fill rests on strategy ``s``: the rule
+that filled it, and each strategy that removed a rival candidate which no filled cell excludes."""
+
+
+@njit(cache=True, nogil=True)
+def new_log(n, recording):
+    """``events`` (m, 4) int16 and ``notes`` for a grid of ``n`` digits.
+
+    A row of ``events`` is strategy, kind, cell, digit (from 1; 0 for a pattern cell), in order of time; an elimination
+    is its pattern, then its removals. Without ``recording`` there is no room for events, and nothing is written.
+    """
+    # Every removal is one event and brings at most four pattern cells (n for a locked candidate).
+    room = n * n * (n * (n + 1) + 1) if recording else 0
+    return np.zeros((room, 4), np.int16), np.zeros(NOTES_SIZE, np.int16)
+
+
+@njit(cache=True, nogil=True)
+def clear_log(notes):
+    """Forget what was written."""
+    notes[:] = 0
+    notes[ORDER:SUPPORT] = -1
+
+
+@njit(cache=True, nogil=True)
+def _note(events, notes, strategy, kind, cell, digit):
+    if events.shape[0] > 0:
+        at = notes[EVENTS]
+        events[at, 0] = strategy
+        events[at, 1] = kind
+        events[at, 2] = cell
+        events[at, 3] = digit
+        notes[EVENTS] = at + 1
+
+
+@njit(cache=True, nogil=True)
+def _remove(s, info, t, events, notes, strategy, cell, mask):
+    """Remove the candidates ``mask`` of a cell."""
+    while mask:
+        d = lowest(mask)
+        mask &= mask - 1
+        eliminate(s, info, t, cell, d)
+        if events.shape[0] > 0:
+            _note(events, notes, strategy, REMOVED, cell, d + 1)
+            notes[REMOVED_BY + 16 * cell + d] = strategy
+
+
+@njit(cache=True, nogil=True)
+def _excluded(s, t, cell, d):
+    """Whether some unit of the cell already has digit ``d``."""
+    at = UNIT_OF + 4 * cell
+    return not (s[MISSING + t[at]] & s[MISSING + t[at + 1]] & s[MISSING + t[at + 2]]) >> d & 1
+
+
+@njit(cache=True, nogil=True)
+def _write_fill(s, t, events, notes, rule, unit, cell, d):
+    """Write down a fill and what it rests on; ``unit`` is the hidden single's."""
+    n = int(t[SIDE])
+    support = 1 << rule
+    if rule == LONE_SINGLE:
+        for e in range(n):
+            if e != d and not _excluded(s, t, cell, e):
+                support |= 1 << notes[REMOVED_BY + 16 * cell + e]
+    else:
+        for index in range(n):
+            other = int(t[UNITS + 16 * unit + index])
+            if other != cell and s[VALUE + other] == 0 and not _excluded(s, t, other, d):
+                support |= 1 << notes[REMOVED_BY + 16 * other + d]
+    notes[SUPPORT + cell] = support
+    notes[ORDER + cell] = notes[FILLS]
+    notes[FILLS] += 1
+    _note(events, notes, rule, FILLED, cell, d + 1)
+
+
+@njit(cache=True, nogil=True)
+def _narrow_cells(s, t, unit, most, at, masks):
+    """List the cells ``at`` and candidates ``masks`` of a unit's cells with two to ``most`` candidates; returns how many
+    there are."""
+    count = 0
+    for index in range(UNITS + 16 * unit, UNITS + 16 * unit + t[SIDE]):
+        mask = int(s[CAND + t[index]])
+        size = popcount(mask)
+        if 2 <= size <= most:
+            at[count] = t[index]
+            masks[count] = mask
+            count += 1
+    return count
+
+
+@njit(cache=True, nogil=True)
+def _naked(s, info, t, events, notes, strategy, unit, i, j, k, mask):
+    """Remove ``mask`` from the cells of a unit but i, j and k; False where there is nothing to remove."""
+    found = False
+    for index in range(UNITS + 16 * unit, UNITS + 16 * unit + t[SIDE]):
+        cell = int(t[index])
+        rest = s[CAND + cell] & mask
+        if rest == 0 or cell == i or cell == j or cell == k:
+            continue
+        if not found:
+            found = True
+            _note(events, notes, strategy, PATTERN, i, 0)
+            _note(events, notes, strategy, PATTERN, j, 0)
+            if k != j:
+                _note(events, notes, strategy, PATTERN, k, 0)
+        _remove(s, info, t, events, notes, strategy, cell, rest)
+    return found
+
+
+@njit(cache=True, nogil=True)
+def _naked_pair(s, info, t, events, notes, at, masks):
+    while info[PAIRS]:
+        unit = lowest(info[PAIRS])
+        count = _narrow_cells(s, t, unit, 2, at, masks)
+        for x in range(count - 1):
+            for y in range(x + 1, count):
+                if masks[x] == masks[y]:
+                    if _naked(s, info, t, events, notes, NAKED_PAIR, unit, at[x], at[y], at[y], masks[x]):
+                        return True
+        info[PAIRS] &= info[PAIRS] - 1
+    return False
+
+
+@njit(cache=True, nogil=True)
+def _naked_triplet(s, info, t, events, notes, at, masks):
+    while info[TRIPLETS]:
+        unit = lowest(info[TRIPLETS])
+        count = _narrow_cells(s, t, unit, 3, at, masks)
+        for x in range(count - 2):
+            for y in range(x + 1, count - 1):
+                both = masks[x] | masks[y]
+                if popcount(both) > 3:
+                    continue
+                for z in range(y + 1, count):
+                    mask = both | masks[z]
+                    if popcount(mask) == 3:
+                        if _naked(s, info, t, events, notes, NAKED_TRIPLET, unit, at[x], at[y], at[z], mask):
+                            return True
+        info[TRIPLETS] &= info[TRIPLETS] - 1
+    return False
+
+
+@njit(cache=True, nogil=True)
+def _confine(s, info, t, events, notes, source, kind, target, d):
+    """Digit ``d`` of unit ``source`` (of ``kind`` 0 row, 1 column, 2 box) lies within unit ``target``: remove it from
+    the rest of ``target``."""
+    held = int(s[PLACE + 16 * source + d])
+    while held:
+        _note(events, notes, LOCKED_CANDIDATE, PATTERN, t[UNITS + 16 * source + lowest(held)], 0)
+        held &= held - 1
+    places = int(s[PLACE + 16 * target + d])
+    while places:
+        cell = int(t[UNITS + 16 * target + lowest(places)])
+        places &= places - 1
+        if t[UNIT_OF + 4 * cell + kind] != source:
+            _remove(s, info, t, events, notes, LOCKED_CANDIDATE, cell, 1 << d)
+
+
+@njit(cache=True, nogil=True)
+def _segments(s, t, across, down):
+    """The digits that each row (column) may still place in each of its segments, a segment being the cells that it
+    shares with one box: ``across[row * box_rows + part]``, ``down[column * box_columns + part]``."""
+    n, box_rows, box_columns = int(t[SIDE]), int(t[BOX_ROWS]), int(t[BOX_COLUMNS])
+    for at in range(n * box_rows):
+        mask = 0
+        for cell in range(at * box_columns, (at + 1) * box_columns):
+            mask |= s[CAND + cell]
+        across[at] = mask
+    for column in range(n):
+        for part in range(box_columns):
+            mask = 0
+            first = part * box_rows * n + column
+            for index in range(box_rows):
+                mask |= s[CAND + first + index * n]
+            down[column * box_columns + part] = mask
+
+
+@njit(cache=True, nogil=True)
+def _locked_candidate(s, info, t, events, notes, across, down):
+    """Of a line's segments, and of a box's, a digit found in one alone is locked there; comparing the segments of a line
+    with those of a box gives all digits of an intersection at once."""
+    n = int(t[SIDE])
+    _segments(s, t, across, down)
+    for pointing in (True, False):
+        for kind in range(2):
+            segments = across if kind == 0 else down
+            parts = int(t[BOX_ROWS + kind])
+            for first_line in range(0, n, parts):
+                for line in range(first_line, first_line + parts):
+                    for part in range(parts):
+                        here = segments[line * parts + part]
+                        if here == 0:
+                            continue
+                        along, beside = 0, 0
+                        for other in range(parts):
+                            if other != part:
+                                along |= segments[line * parts + other]
+                            if first_line + other != line:
+                                beside |= segments[(first_line + other) * parts + part]
+                        locked = here & along & ~beside if pointing else here & beside & ~along
+                        if locked == 0:
+                            continue
+                        d = lowest(locked)
+                        unit = kind * n + line
+                        # Any cell of the segment names its box.
+                        places = s[PLACE + 16 * unit + d]
+                        width = n // parts
+                        index = lowest(places & ((1 << width) - 1) << width * part)
+                        box = t[UNIT_OF + 4 * t[UNITS + 16 * unit + index] + 2]
+                        if pointing:
+                            _confine(s, info, t, events, notes, box, 2, unit, d)
+                        else:
+                            _confine(s, info, t, events, notes, unit, kind, box, d)
+                        return True
+    return False
+
+
+@njit(cache=True, nogil=True)
+def _bivalue(s, t, pairs, masks):
+    """List the cells with two candidates in ``pairs`` and their candidates in ``masks``; returns how many."""
+    count = 0
+    for cell in range(t[SIDE] * t[SIDE]):
+        mask = int(s[CAND + cell])
+        if popcount(mask) == 2:
+            pairs[count] = cell
+            masks[count] = mask
+            count += 1
+    return count
+
+
+@njit(cache=True, nogil=True)
+def _see(t, a, b):
+    """Whether two different cells share a unit."""
+    a, b = UNIT_OF + 4 * a, UNIT_OF + 4 * b
+    return a != b and (t[a] == t[b] or t[a + 1] == t[b + 1] or t[a + 2] == t[b + 2])
+
+
+@njit(cache=True, nogil=True)
+def _xy_wing(s, info, t, events, notes, pairs, masks, count, pincers):
+    """``pincers`` is scratch: the pivot's partners, as indices into ``pairs``."""
+    for i in range(count):
+        pivot, xy = pairs[i], masks[i]
+        seen = 0
+        for j in range(count):
+            if popcount(masks[j] & xy) == 1 and _see(t, pivot, pairs[j]):
+                pincers[seen] = j
+                seen += 1
+        for j in range(seen - 1):
+            first, xz = pairs[pincers[j]], masks[pincers[j]]
+            z = xz & ~xy
+            yz = xy & ~xz | z
+            for k in range(j + 1, seen):
+                if masks[pincers[k]] != yz:
+                    continue
+                second = pairs[pincers[k]]
+                found = False
+                for index in range(PEERS + 48 * first, PEERS + 48 * first + t[PEER_COUNT]):
+                    cell = int(t[index])
+                    if s[CAND + cell] & z and _see(t, second, cell):
+                        if not found:
+                            found = True
+                            _note(events, notes, XY_WING, PATTERN, pivot, 0)
+                            _note(events, notes, XY_WING, PATTERN, first, 0)
+                            _note(events, notes, XY_WING, PATTERN, second, 0)
+                        _remove(s, info, t, events, notes, XY_WING, cell, z)
+                if found:
+                    return True
+    return False
+
+
+@njit(cache=True, nogil=True)
+def _unique_rectangle(s, info, t, events, notes, pairs, masks, count):
+    n = int(t[SIDE])
+    for i in range(count):
+        elbow, mask = pairs[i], masks[i]
+        row, column, box = t[UNIT_OF + 4 * elbow], t[UNIT_OF + 4 * elbow + 1], t[UNIT_OF + 4 * elbow + 2]
+        for j in range(count):
+            across = pairs[j]
+            if masks[j] != mask or j == i or t[UNIT_OF + 4 * across] != row:
+                continue
+            for k in range(count):
+                down = pairs[k]
+                if masks[k] != mask or k == i or t[UNIT_OF + 4 * down + 1] != column:
+                    continue
+                if (t[UNIT_OF + 4 * across + 2] == box) == (t[UNIT_OF + 4 * down + 2] == box):
+                    continue  # the rectangle must lie in exactly two boxes
+                fourth = t[UNIT_OF + 4 * down] * n + t[UNIT_OF + 4 * across + 1] - n
+                held = s[CAND + fourth]
+                if held & mask != mask or held == mask:
+                    continue
+                _note(events, notes, UNIQUE_RECTANGLE, PATTERN, elbow, 0)
+                _note(events, notes, UNIQUE_RECTANGLE, PATTERN, across, 0)
+                _note(events, notes, UNIQUE_RECTANGLE, PATTERN, down, 0)
+                _note(events, notes, UNIQUE_RECTANGLE, PATTERN, fourth, 0)
+                _remove(s, info, t, events, notes, UNIQUE_RECTANGLE, fourth, mask)
+                return True
+    return False
+
+
+@njit(cache=True, nogil=True)
+def run(s, info, t, events, notes, scratch, target):
+    """Apply the strategies until the grid is full, nothing applies, or a contradiction shows.
+
+    Args:
+        s, info: the state, loaded with a puzzle.
+        t: the box's tables.
+        events, notes: where to write (:func:`new_log`).
+        scratch: (3, 256) int64, overwritten.
+        target: stop as soon as this cell is filled; -1 to go on to the end.
+
+    Returns:
+        a mask with bit ``s`` set for every strategy ``s`` that succeeded.
+    """
+    used = 0
+    pairs, masks, pincers = scratch[0], scratch[1], scratch[2]
+    while info[OPEN] > 0 and info[BROKEN] == 0:
+        if target >= 0 and s[VALUE + target] > 0:
+            break
+        cell = lone_single(info)
+        if cell >= 0:
+            d = lowest(int(s[CAND + cell]))
+            if events.shape[0] > 0:
+                _write_fill(s, t, events, notes, LONE_SINGLE, -1, cell, d)
+            assign(s, info, t, cell, d)
+            used |= 1 << LONE_SINGLE
+            continue
+        found = hidden_single(s, info)
+        if found >= 0:
+            cell, d = single_place(s, t, found), found & 15
+            if events.shape[0] > 0:
+                _write_fill(s, t, events, notes, HIDDEN_SINGLE, found >> 4, cell, d)
+            assign(s, info, t, cell, d)
+            used |= 1 << HIDDEN_SINGLE
+            continue
+        # A unit in which nothing changed since it was last examined has no new pair or triplet to offer.
+        info[PAIRS] |= info[CHANGED]
+        info[TRIPLETS] |= info[CHANGED]
+        info[CHANGED] = 0
+        if _naked_pair(s, info, t, events, notes, pairs, masks):
+            used |= 1 << NAKED_PAIR
+        elif _naked_triplet(s, info, t, events, notes, pairs, masks):
+            used |= 1 << NAKED_TRIPLET
+        elif _locked_candidate(s, info, t, events, notes, pairs, masks):
+            used |= 1 << LOCKED_CANDIDATE
+        else:
+            count = _bivalue(s, t, pairs, masks)
+            if _xy_wing(s, info, t, events, notes, pairs, masks, count, pincers):
+                used |= 1 << XY_WING
+            elif _unique_rectangle(s, info, t, events, notes, pairs, masks, count):
+                used |= 1 << UNIQUE_RECTANGLE
+            else:
+                break
+    return used
