@@ -64,7 +64,7 @@ class TableDenoiser:
         return self.logits.expand(tokens.shape[0], -1, -1)[at]
 
 
-def make_canvas(batch: int = 6, length: int = 12, seed: int = 0, share: float = 0.7) -> ao.Canvas:
+def make_canvas(batch: int = 5, length: int = 10, seed: int = 0, share: float = 0.7) -> ao.Canvas:
     """A canvas with given tokens among which is the mask token, and holes called ``first`` and ``second``.
 
     Row 0 has nothing unknown, row 1 everything.

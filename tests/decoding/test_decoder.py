@@ -26,11 +26,13 @@ def one_at_a_time() -> list[Any]:
 
 
 def mixtures() -> list[Any]:
-    """Every order with every budget; samplers, windows, remask and stop rules take turns."""
+    """A third of all orders x budgets, each of either meeting a third of the other; the other parts take turns."""
     cases = []
     for i, order in enumerate(ORDERS):
         for j, budget in enumerate(BUDGETS):
             turn = i * len(BUDGETS) + j
+            if (i + j) % 3:
+                continue
             chosen = {"order": order, "budget": budget}
             chosen["sampler"] = list(SAMPLERS)[turn % len(SAMPLERS)]
             chosen["window"] = list(WINDOWS)[(turn // 2) % len(WINDOWS)]
@@ -335,7 +337,7 @@ def test_watched_positions_are_asked_for_and_not_decided() -> None:
     canvas, denoiser, watcher = make_canvas(), HashDenoiser(), Watcher()
     result = ao.decode(denoiser, canvas, budget=watcher, window=ao.Holes("first"))
     assert watcher.seen == denoiser.calls
-    assert all(bool(at[:, 6:].all()) for at in denoiser.asked)
+    assert all(bool(at[:, 5:].all()) for at in denoiser.asked)
     assert torch.equal(result.tokens[~canvas.unknown], canvas.tokens[~canvas.unknown])
     assert int(result.nfe.sum()) == denoiser.rows
 
@@ -426,8 +428,8 @@ def test_hole_order_is_followed_and_the_rest_comes_last() -> None:
     canvas = make_canvas()
     result = ao.decode(HashDenoiser(), canvas, window=ao.Holes("second", "first"))
     steps = result.step_of[1]
-    assert steps[6:].max() < steps[:4].min()
-    assert steps[:4].max() < steps[4:6].min()
+    assert steps[5:].max() < steps[:3].min()
+    assert steps[:3].max() < steps[3:5].min()
 
 
 def test_end_of_hole_leaves_the_rest_undecided() -> None:

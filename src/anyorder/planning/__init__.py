@@ -31,7 +31,7 @@ from anyorder.planning.orders import (
 )
 from anyorder.planning.remasking import MaskPredict, Remask
 from anyorder.planning.samplers import Chain, Greedy, MinP, Sampler, Temperature, TopK, TopP
-from anyorder.planning.statistics import Cut, Statistics, reference_statistics, statistics
+from anyorder.planning.statistics import Cut, Statistics
 from anyorder.planning.stopping import EndOfHole, EndOfText, Stop
 from anyorder.planning.windows import Blocks, Holes, Whole, Window
 
@@ -81,6 +81,4 @@ __all__ = [
     "TopProbability",
     "Whole",
     "Window",
-    "reference_statistics",
-    "statistics",
 ]
