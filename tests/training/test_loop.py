@@ -90,7 +90,7 @@ def test_a_longer_run_continues_from_an_export_of_the_decays_start(tiny: Any, tm
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_saves_and_leaves(tiny: Any, tmp_path: Path, monkeypatch: Any, number: signal.Signals) -> None:
     train(tiny(), tmp_path / "whole", threads=1)
-    step = Trainer._train_step
+    step = Trainer.train_step
     before = signal.getsignal(number)
 
     def interrupted(self: Trainer) -> None:
@@ -99,7 +99,7 @@ def test_a_signal_saves_and_leaves(tiny: Any, tmp_path: Path, monkeypatch: Any, 
             os.kill(os.getpid(), number)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "_train_step", interrupted)
+        patch.setattr(Trainer, "train_step", interrupted)
         with pytest.raises(Interrupted, match=f"interrupted by {number.name} at step 6 of 12; the checkpoint is in"):
             train(tiny(), tmp_path / "legs", threads=1)
     assert signal.getsignal(number) == before
@@ -137,7 +137,7 @@ def test_one_training_at_a_time(tiny: Any, tmp_path: Path, monkeypatch: Any) -> 
             train(tiny(), tmp_path)
         raise UserError("seen")
 
-    monkeypatch.setattr(Trainer, "_train_step", second)
+    monkeypatch.setattr(Trainer, "train_step", second)
     with pytest.raises(UserError, match="seen"):
         train(tiny(), tmp_path, threads=1)
 

@@ -47,7 +47,7 @@ def make_model(settings: TrainSettings) -> Transformer:
     return model
 
 
-def make_accelerator(settings: TrainSettings, run_dir: Path) -> Accelerator:
+def make_accelerator(settings: TrainSettings, run_dir: Path, *, cpu: bool = False) -> Accelerator:
     """Device, processes and precision. The launcher's environment says how many processes there are.
 
     Raises:
@@ -57,7 +57,7 @@ def make_accelerator(settings: TrainSettings, run_dir: Path) -> Accelerator:
     try:
         accelerator = Accelerator(
             # Told so, several processes on a machine without an accelerator find each other through gloo.
-            cpu=not torch.accelerator.is_available(),
+            cpu=cpu or not torch.accelerator.is_available(),
             mixed_precision="bf16" if settings.precision == "bfloat16" else "no",
             log_with=list(settings.trackers) or None,  # pyright: ignore[reportArgumentType]
             project_dir=run_dir if settings.trackers else None,

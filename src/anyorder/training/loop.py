@@ -35,7 +35,7 @@ from anyorder.training.card import write_card
 from anyorder.training.data import open_data, task_facts
 from anyorder.training.evaluate import Evaluator
 from anyorder.training.interrupts import Interrupted, StopSignals
-from anyorder.training.journal import Journal
+from anyorder.training.journal import Journal, read_journal
 from anyorder.training.optimisers import make_optimiser
 from anyorder.training.progress import Progress
 from anyorder.training.rates import decay_start, multiplier
@@ -96,16 +96,25 @@ def train(
         if threads < 1:
             raise UserError(f"threads must be at least 1, not {threads}")
         torch.set_num_threads(threads)
+    with opened_trainer(settings, run_dir, show_progress=show_progress) as trainer:
+        trainer.restore(start_from, allow_changes=allow_changes)
+        with StopSignals() as signals:
+            return trainer.run(signals, minutes)
+
+
+@contextmanager
+def opened_trainer(
+    settings: TrainSettings, run_dir: str | Path, *, cpu: bool = False, show_progress: bool = False
+) -> Iterator[Trainer]:
+    """A trainer at its start, its directory locked; ``cpu`` keeps it off a GPU. Everything is let go at the end."""
     fresh = not AcceleratorState._shared_state
     accelerator: Accelerator | None = None
     try:
-        accelerator = make_accelerator(settings, Path(run_dir))
+        accelerator = make_accelerator(settings, Path(run_dir), cpu=cpu)
         with RunDirectory(Path(run_dir), main=accelerator.is_main_process) as run, _denormals_flushed(settings):
             trainer = Trainer(settings, run, accelerator, show_progress=show_progress)
             try:
-                trainer.restore(start_from, allow_changes=allow_changes)
-                with StopSignals() as signals:
-                    return trainer.run(signals, minutes)
+                yield trainer
             finally:
                 trainer.close()
     finally:
@@ -218,7 +227,7 @@ class Trainer:
         evaluations: list[dict[str, Any]] = []
         while self.step < settings.steps:
             started = time.perf_counter()
-            self._train_step()
+            self.train_step()
             self.seconds += time.perf_counter() - started
             self.step += 1
             if self.step % settings.log_every_steps == 0 or self.step == settings.steps:
@@ -247,10 +256,18 @@ class Trainer:
             return TrainResult(self.step, False, None, None, evaluations)
         return self._finish(evaluations)
 
-    def _train_step(self) -> None:
-        settings, accelerator = self.settings, self.accelerator
+    def train_step(self) -> None:
+        """One step: a batch, its gradients, an update. The caller counts ``step`` up."""
+        batch = self.batches.get(self.step, last=self.step + 1 == self.settings.steps)
         self.module.train()
-        batch = self.batches.get(self.step, last=self.step + 1 == settings.steps)
+        losses = self._gradients(batch)
+        norm = self.update()
+        self.pending.add(losses, norm)
+        self.progress.advance(self.step + 1)
+
+    def _gradients(self, batch: StepBatch) -> Tensor:
+        """Leave the gradients of this process's share of a global batch; gives its part of the two losses."""
+        settings, accelerator = self.settings, self.accelerator
         rows = settings.batch_size // accelerator.num_processes
         mine = batch.part(accelerator.process_index * rows, (accelerator.process_index + 1) * rows)
         size = rows // settings.accumulation
@@ -264,14 +281,7 @@ class Trainer:
                 losses = self._backward(part)
             total = losses if total is None else total + losses
         assert total is not None
-        self.optimiser.set_multiplier(multiplier(settings.schedule, self.step, settings.steps))
-        norm = self.optimiser.clip(settings.optimizer.clip)
-        self.optimiser.step()
-        self.optimiser.zero_grad(set_to_none=True)
-        if self.average is not None:
-            self.average.update(self.step + 1)
-        self.pending.add(total, norm)
-        self.progress.advance(self.step + 1)
+        return total
 
     def _backward(self, part: StepBatch) -> Tensor:
         with self.accelerator.autocast():
@@ -279,6 +289,17 @@ class Trainer:
         # DDP and FSDP average the gradients of the processes; the loss is a sum over all of them.
         self.accelerator.backward(losses[0] * self.accelerator.num_processes)
         return losses.detach()
+
+    def update(self) -> Tensor:
+        """Move the weights by their gradients, and the average after them; gives the gradient's norm."""
+        settings = self.settings
+        self.optimiser.set_multiplier(multiplier(settings.schedule, self.step, settings.steps))
+        norm = self.optimiser.clip(settings.optimizer.clip)
+        self.optimiser.step()
+        self.optimiser.zero_grad(set_to_none=True)
+        if self.average is not None:
+            self.average.update(self.step + 1)
+        return norm
 
     # ------------------------------------------------------------------ decisions and records
 
@@ -353,6 +374,10 @@ class Trainer:
         if self.accelerator.is_main_process:
             self._record("end", examples=self.step * self.settings.batch_size, seconds=round(self.seconds, 3))
             save_pretrained(model, folder, write_card(self.run_dir.path, model))
+            if not evaluations:
+                # A run that had finished before: what its log says.
+                past = read_journal(self.run_dir.path / "log.jsonl")
+                evaluations = [one for one in past if one["kind"] == "evaluation" and one["step"] == self.step]
         self.accelerator.wait_for_everyone()
         return TrainResult(self.step, True, model, folder, evaluations)
 
