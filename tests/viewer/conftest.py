@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,7 @@ from anyorder.viewer import write_page
 
 GIVEN, DECIDED, UNDECIDED, PADDING = 0, 1, 2, 3
 NAMES = {"given": GIVEN, "decided": DECIDED, "undecided": UNDECIDED, "padding": PADDING}
+PATIENCE = 30  # seconds before a page that does not answer fails a test
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 CHROMIUM_FLAGS = (
     "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
@@ -274,7 +276,8 @@ class Shown:
 
     def until(self, expression: str) -> None:
         """Waits until an expression holds in the page. (Playwright's own wait is an `eval`, which the page forbids.)"""
-        for _ in range(200):
+        since = time.monotonic()
+        while time.monotonic() - since < PATIENCE:
             if self.page.evaluate(expression):
                 return
             self.page.wait_for_timeout(25)
@@ -295,7 +298,7 @@ def show(browser: Any, read: Any, tmp_path: Path) -> Iterator[Callable[..., Any]
         context = browser.new_context(viewport={"width": width, "height": height}, **settings)
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(10_000)
+        page.set_default_timeout(1000 * PATIENCE)
         page.on("console", lambda message: complaints.append(message.text))
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("request", lambda request: requests.append(request.url))
