@@ -106,7 +106,7 @@ def test_a_schedule_counts_per_row_and_per_window() -> None:
 
 
 def test_binomial_counts_follow_the_binomial_law() -> None:
-    """The first reverse step of the linear schedule with T = 4 reveals Binomial(6, 1/4); empty steps are passed over."""
+    """The first reverse step of the linear schedule, T = 4, reveals Binomial(6, 1/4); empty steps are passed over."""
     rows, n, steps = 4000, 6, 4
     unknown = torch.ones(rows, n, dtype=torch.bool)
     budget = Schedule(steps, rounding="binomial")

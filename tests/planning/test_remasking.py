@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.decoding.fakes import HashDenoiser
 from tests.planning.boards import make_progress
@@ -56,7 +56,8 @@ def test_a_position_taken_back_shows_the_mask_to_the_network() -> None:
     assert taken_back > 0
 
 
-@given(n=st.integers(1, 40), steps=st.integers(1, 60), cosine=st.booleans())
+@settings(max_examples=25)
+@given(n=st.integers(1, 12), steps=st.integers(1, 15), cosine=st.booleans())
 def test_it_ends_within_its_steps_with_everything_decided(n: int, steps: int, cosine: bool) -> None:
     left = left_after_each_step(n, ao.MaskPredict(steps, Cosine() if cosine else Linear()))
     assert left[-1] == 0

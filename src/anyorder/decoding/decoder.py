@@ -321,7 +321,9 @@ def _draw(sampler: Sampler, board: Board, where: Tensor) -> Drawn:
     logits = gathered.logits[gathered.slot.flatten()[flat]]
     token = draw(logits, gathered.cut, sampler, u)
     chosen = logits.gather(1, token[:, None]).squeeze(1).float().double()
-    log_probability = chosen - board.model.log_normaliser.flatten()[flat]
+    # The most probable token's log-probability is known without cancellation.
+    top, log_top = board.model.token.flatten()[flat], board.model.log_probability.flatten()[flat]
+    log_probability = torch.where(token == top, log_top, chosen - board.model.log_normaliser.flatten()[flat])
     tokens = torch.full_like(board.tokens, -1)
     tokens.view(-1)[flat] = token
     values = torch.full_like(board.model.entropy, torch.nan)
