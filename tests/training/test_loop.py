@@ -53,7 +53,12 @@ def test_a_run_from_start_to_card(tiny: Any, tmp_path: Path, data_file: Path) ->
     for name, value in loaded.named_parameters():
         assert torch.equal(value, checkpoint.tensors["average"][name])
     card = (tmp_path / "model" / "README.md").read_text()
-    for fact in ("Steps: 12; examples seen: 192", "| grids | margin |", "seed: 3", records[0]["data_fingerprint"]):
+    for fact in (
+        "Steps: 12 of 16 examples: 192 examples seen",
+        "| grids | margin |",
+        "seed: 3",
+        records[0]["data_fingerprint"],
+    ):
         assert fact in card
     assert yaml.safe_load(card.split("```yaml")[1].split("```")[0])["batch_size"] == 16
 
@@ -119,6 +124,7 @@ def test_changed_settings_are_named(tiny: Any, tmp_path: Path) -> None:
         train(tiny(data={"path": tiny().data.path, "limit": 7}), tmp_path, allow_changes=True)
     result = train(tiny(optimizer={"adamw": {"rate": 0.1}, "muon": {}}), tmp_path, allow_changes=True, threads=1)
     assert result.finished
+    assert "rate: 0.1\n" in (tmp_path / "model" / "README.md").read_text()
     resumed = next(record for record in read_journal(tmp_path / "log.jsonl") if record["kind"] == "resume")
     assert "optimizer" in resumed["changes"]
 

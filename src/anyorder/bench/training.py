@@ -99,7 +99,8 @@ def _round(trainer: Trainer, timer: Timer, steps: int, side: int) -> dict[str, A
     dtype = torch.bfloat16 if low else torch.float32
     square = Product("square", side, side, side)
     square_rate = square.flops / _time_product(square, device, dtype, timer)
-    whole, parts = 0.0, dict.fromkeys(PARTS, 0.0)
+    whole = 0.0
+    parts: dict[str, float] = dict.fromkeys(PARTS, 0.0)
     batches = []
     for _ in range(steps):
         taken, batch = _step_in_parts(trainer, timer)

@@ -13,12 +13,21 @@ from anyorder.training.journal import read_journal
 
 
 def write_card(run_dir: Path, model: Transformer) -> str:
-    """The text of the card of the model trained in ``run_dir``."""
+    """The text of the card of ``model``, trained in ``run_dir``: data, time, device, accuracy, every setting.
+
+    A run that is still under way has a card of where its log stands.
+
+    Raises:
+        UserError: the run has no log.
+    """
     records = list(read_journal(run_dir / "log.jsonl"))
-    start = next((record for record in records if record["kind"] in ("start", "resume")), {})
-    end = next((record for record in reversed(records) if record["kind"] == "end"), {})
-    settings = _settings(run_dir, start)
+    legs = [record for record in records if record["kind"] in ("start", "resume")]
+    settings, last = legs[-1]["settings"], records[-1]["step"]
+    seconds = max((record["seconds"] for record in records if "seconds" in record), default=0.0)
     weights = sum(parameter.numel() for parameter in model.parameters())
+    data = settings["data"]
+    source = f"the file {Path(data['path']).name}" if data["path"] else f"generated with seed {data['seed']}"
+    average = f"the moving average of the weights (decay {settings['ema']})" if settings["ema"] else "the last weights"
     lines = [
         "---",
         "library_name: anyorder",
@@ -26,18 +35,26 @@ def write_card(run_dir: Path, model: Transformer) -> str:
         "tags: [masked-diffusion]",
         "---",
         "",
-        f"# {settings.get('name', 'model')}",
+        f"# {settings['name']}",
         "",
-        f"A masked diffusion model of {weights:,} weights, decoded in any order. Task: {json.dumps(model.task)}.",
+        f"A masked diffusion model of {weights:,} weights, decoded in any order. Task: `{json.dumps(model.task)}`.",
+        "",
+        "```python",
+        "import anyorder as ao",
+        "",
+        f'model = ao.from_pretrained("{settings["name"]}")',
+        "result = ao.decode(model, ao.Canvas(tokens, unknown), order=ao.Margin())",
+        "```",
         "",
         "## Training",
         "",
-        f"- Steps: {end.get('step', 0):,}; examples seen: {end.get('examples', 0):,}.",
-        f"- Time: {end.get('seconds', 0) / 60:.1f} minutes of steps on {start.get('device', 'unknown')}, "
-        f"{start.get('processes', 1)} process(es), {start.get('threads', '?')} thread(s).",
-        f"- Data: {start.get('data_count', 0):,} base puzzles, seed {settings.get('data', {}).get('seed')}, "
-        f"SHA-256 `{start.get('data_fingerprint', '')}`.",
-        f"- Versions: {', '.join(f'{name} {value}' for name, value in start.get('versions', {}).items())}.",
+        f"- Steps: {last:,} of {settings['steps']:,}, of {settings['batch_size']} examples each: "
+        f"{last * settings['batch_size']:,} examples seen. Stored is {average}.",
+        f"- Time in steps: {_duration(seconds)}.",
+        *_legs(legs),
+        f"- Data: {legs[-1]['data_count']:,} base examples, {source}, "
+        f"{'a random symmetry at each use' if data['augment'] else 'used as they are'}; "
+        f"SHA-256 `{legs[-1]['data_fingerprint']}`.",
         "",
         *_accuracy(records),
         "## Settings",
@@ -45,30 +62,44 @@ def write_card(run_dir: Path, model: Transformer) -> str:
         "```yaml",
         yaml.safe_dump(settings, sort_keys=False).rstrip(),
         "```",
-        "",
     ]
-    return "\n".join(lines)
+    return "\n".join(lines) + "\n"
 
 
-def _settings(run_dir: Path, start: dict[str, Any]) -> dict[str, Any]:
-    return start.get("settings", {})
+def _legs(legs: list[dict[str, Any]]) -> list[str]:
+    """What the run ran on, one line for each stretch on the same machine and versions."""
+    lines: list[str] = []
+    told = None
+    for leg in legs:
+        versions = ", ".join(f"{name} {value}" for name, value in leg["versions"].items())
+        facts = f"{leg['device']}, {leg['processes']} process(es) of {leg['threads']} thread(s), {versions}"
+        if facts != told:
+            lines.append(f"- From step {leg['step']:,}: {facts}.")
+            told = facts
+    return lines
+
+
+def _duration(seconds: float) -> str:
+    hours, minutes = divmod(seconds / 60, 60)
+    return f"{int(hours)} h {minutes:.0f} min" if hours else f"{minutes:.1f} min"
 
 
 def _accuracy(records: list[dict[str, Any]]) -> list[str]:
     evaluations = [record for record in records if record["kind"] == "evaluation"]
     if not evaluations:
         return []
-    last = max(record["step"] for record in evaluations)
+    step = evaluations[-1]["step"]
     lines = [
         "## Accuracy",
         "",
-        "Share of held-out puzzles solved completely, with 95 % intervals, and network evaluations a puzzle.",
+        f"Share of held-out puzzles solved completely after step {step:,}, with 95 % intervals, and network "
+        "evaluations a puzzle.",
         "",
         "| puzzles | strategy | solved | interval | count | evaluations |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
     for record in evaluations:
-        if record["step"] == last:
+        if record["step"] == step:
             low, high = record["interval"]
             lines.append(
                 f"| {record['puzzles']} | {record['strategy']} | {100 * record['solved_share']:.1f} % "

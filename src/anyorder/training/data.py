@@ -65,9 +65,10 @@ def read_puzzle_set(path: str, box: Box) -> Puzzles:
 
 
 def held_out(settings: TrainSettings, grade: str, data: SudokuData, run_dir: Path) -> Puzzles:
-    """Up to ``evaluation.puzzles`` generated puzzles of a grade that are no training puzzles; kept in ``run_dir``.
+    """Generated puzzles of a grade, ``evaluation.puzzles`` less those that are training puzzles; kept in ``run_dir``.
 
-    Where the seed has fewer (small boxes have few hard puzzles, 4x4 has none), there are fewer, or none.
+    Symmetry copies of training puzzles are not looked for: at 9x9 chance meets none, at 4x4 there is hardly anything
+    else.
     """
     rules = settings.evaluation
     path = run_dir / f"heldout-{grade}-{rules.seed}-{rules.puzzles}.npz"

@@ -179,7 +179,7 @@ class Trainer:
             # What was logged after the checkpoint (or without ever reaching one) is about to happen again.
             self.journal.rewind(found[0].step if found is not None else -1)
         if found is None:
-            self._record("start", settings=self.settings.to_dict(), **self._facts())
+            self._record("start", **self._facts())
             return
         checkpoint, path = found
         changes = self.run_dir.check_settings(self.settings, checkpoint, path, allow_changes=allow_changes)
@@ -362,6 +362,7 @@ class Trainer:
     def _facts(self) -> dict[str, Any]:
         count = sum(parameter.numel() for parameter in self.model.parameters())
         facts = run_facts(self.accelerator)
+        facts["settings"] = self.settings.to_dict()
         return {**facts, "weights": count, "data_count": len(self.data), "data_fingerprint": self.data.fingerprint}
 
     def _record(self, kind: str, **values: Any) -> None:

@@ -54,9 +54,9 @@ class DataSettings:
 
     Attributes:
         count: base puzzles to generate (before augmentation).
-        seed: seed of the generator; held-out puzzles come from another seed and never share a symmetry class.
+        seed: seed of the generator; held-out puzzles come from another (``evaluation.seed``).
         grade: grade of the generated puzzles: "logic" (the seven strategies finish), "hard" (they do not), "any".
-        path: a data file (.npz, .csv, .txt) to use instead of generating.
+        path: a data file (.npz, or a table or text with solutions) to use instead of generating.
         augment: draw a random symmetry of the puzzle each time it is used.
         limit: use only this many of the puzzles.
     """
@@ -191,8 +191,7 @@ class EvaluationSettings:
     Attributes:
         every_steps: steps between evaluations; null for none but the last.
         puzzles: held-out puzzles of each grade; 0 for no evaluation at all.
-        grades: the grades, evaluated apart ("any": whatever the generator makes). Boxes too small for a grade have
-            fewer puzzles of it, or none.
+        grades: the grades, evaluated apart ("any": whatever the generator makes).
         strategies: names of ``anyorder.strategies``.
         seed: of the held-out puzzles.
         paths: files of held-out puzzles by name, evaluated as well (the first ``puzzles`` of each).
