@@ -255,6 +255,9 @@ def test_steps_that_cannot_have_happened_are_refused(stories, read) -> None:
         (changed(trace, 1, board=(entry._replace(entropy=float("nan")),)), "step 1: its board holds a number"),
         (changed(trace, 1, revealed=(replace(event, token=event.token % 4 + 1),)), "do not lead to"),
         (changed(trace, 1, revealed=()), "do not lead to"),
+        (changed(trace, tokens=(2**70, *row.tokens[1:])), "is no token"),
+        (changed(trace, solution=(-1, *row.tokens[1:])), "is no token"),
+        (changed(trace, 1, revealed=(replace(event, token=-5),)), "is no token"),
         (changed(trace, state=(7, *row.state[1:])), "a state is none of 0 .GIVEN."),
     ]
     for one, said in bad:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from anyorder.decoding.trace import Trace, TraceRow, TraceStep
 
 BOARD_UNIT = 1000
+MOST_TOKENS = 2**31
 DIGITS = 6
 # Entropies are coloured on a scale from zero to the largest one on the page, and to no less than this many nats.
 LEAST_ENTROPY_SCALE = 0.5
@@ -114,6 +115,7 @@ def _entropy_scale(traces: Sequence[Trace]) -> float:
 
 
 def _trace_data(trace: Trace) -> dict[str, Any]:
+    rows = [_row_data(row) for row in trace.rows]
     vocabulary = None
     if trace.vocabulary is not None:
         known = range(len(trace.vocabulary))
@@ -123,9 +125,9 @@ def _trace_data(trace: Trace) -> dict[str, Any]:
         "label": _label(trace),
         "model": trace.model,
         "strategy": strategy,
-        "seed": trace.seed,
+        "seed": None if trace.seed is None else str(trace.seed),
         "vocabulary": vocabulary,
-        "rows": [_row_data(row) for row in trace.rows],
+        "rows": rows,
     }
 
 
@@ -188,6 +190,12 @@ class _Follower:
 
     def __init__(self, row: TraceRow) -> None:
         self.row = row
+        decided = (event.token for step in row.steps for event in step.revealed)
+        for token in (*row.tokens, *row.final_tokens, *(row.solution or ()), *decided):
+            if not 0 <= token < MOST_TOKENS:
+                raise UserError(
+                    f"row {row.row}: {token} is no token; tokens are numbered from 0 and below {MOST_TOKENS}"
+                )
         self.tokens = np.array(row.tokens, dtype=np.int64)
         self.state = np.array(row.state, dtype=np.int64)
         if not np.isin(self.state, [int(state) for state in State]).all():
