@@ -1,4 +1,4 @@
-"""Bit tricks and a seeded random stream for the compiled code.
+"""Bit tricks, borrowed arrays and a seeded random stream for the compiled code.
 
 The stream is SplitMix64 (Steele, Lea and Flood, OOPSLA 2014): a 64-bit counter with an odd step, passed through an
 invertible mixer. It passes BigCrush, has period 2^64, and any 64-bit value is a good seed, so puzzle ``i`` of seed
@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from numba import njit, types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 _STEP = np.uint64(0x9E3779B97F4A7C15)
@@ -48,6 +49,23 @@ def highest(typing_context: Any, value: Any) -> Any:
         return builder.sub(context.get_constant(types.int64, 63), zeros)
 
     return types.int64(types.int64), generate
+
+
+@intrinsic
+def borrow(typing_context: Any, array: Any) -> Any:
+    """The same array without its owner, so that passing it on costs no atomic reference count.
+
+    Compiled functions count references of every array at every call, which would take a quarter of the solver's time.
+    The memory must be held elsewhere: only arrays that Python passed in may be borrowed.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        view = context.make_array(signature.args[0])(context, builder, value=arguments[0])
+        view.meminfo = cgutils.get_null_value(view.meminfo.type)
+        view.parent = cgutils.get_null_value(view.parent.type)
+        return view._getvalue()
+
+    return array(array), generate
 
 
 @njit(cache=True, nogil=True, inline="always")

@@ -19,9 +19,9 @@ from anyorder.core.errors import UserError
 from .bits import shuffle, start
 from .data import Puzzles
 from .grids import Source, draw, source
-from .layout import CAND
+from .layout import CAND, borrowed
 from .rules import Box
-from .search import new_stack, search
+from .search import search
 from .state import eliminate, load
 
 BLOCK = 256
@@ -29,37 +29,36 @@ BLOCK = 256
 
 
 @njit(cache=True, nogil=True)
-def _dig(stream, stack, infos, t, solution, puzzle):
+def _dig(w, solution, puzzle):
     """Take clues from ``puzzle`` (at first the whole ``solution``) while it keeps a single solution."""
     order = np.arange(puzzle.shape[0])
-    shuffle(stream, order)
+    shuffle(w.stream, order)
+    s, info = w.stack[0], w.infos[0]
     none = np.empty((0, puzzle.shape[0]), np.uint8)
     for cell in order:
         puzzle[cell] = 0
-        s, info = stack[0], infos[0]
-        load(s, info, t, puzzle)
+        load(s, info, w.t, puzzle)
         # A second solution must differ here.
         d = int(solution[cell]) - 1
         if s[CAND + cell] != 1 << d:
-            eliminate(s, info, t, cell, d)
-            if search(stack, infos, t, 1, none) > 0:
+            eliminate(s, info, w.t, cell, d)
+            if search(w.stack, w.infos, w.t, 1, none) > 0:
                 puzzle[cell] = solution[cell]
 
 
 @njit(cache=True, nogil=True)
-def _make(given, seed, first, puzzles, solutions):
-    stack, infos = new_stack(given.tables)
-    stream = np.zeros(1, np.uint64)
+def _make(work, given, seed, first, puzzles, solutions):
+    w = borrowed(work)
     for row in range(puzzles.shape[0]):
-        start(stream, seed, np.uint64(first + row))
-        draw(stream, stack, infos, given, solutions[row])
+        start(w.stream, seed, np.uint64(first + row))
+        draw(w, given, solutions[row])
         puzzles[row] = solutions[row]
-        _dig(stream, stack, infos, given.tables, solutions[row], puzzles[row])
+        _dig(w, solutions[row], puzzles[row])
 
 
-def _block(given: Source, cells: int, seed: int, first: int, size: int) -> tuple[NDArray, NDArray]:
-    puzzles, solutions = np.zeros((size, cells), np.uint8), np.zeros((size, cells), np.uint8)
-    _make(given, np.uint64(seed), first, puzzles, solutions)
+def _block(box: Box, given: Source, seed: int, first: int, size: int) -> tuple[NDArray, NDArray]:
+    puzzles, solutions = np.zeros((size, box.cells), np.uint8), np.zeros((size, box.cells), np.uint8)
+    _make(box.workspace(), given, np.uint64(seed), first, puzzles, solutions)
     return puzzles, solutions
 
 
@@ -88,7 +87,7 @@ def generate(
     given = source(box)
     seen: set[bytes] = set()
     kept: list[tuple[NDArray, NDArray]] = []
-    for puzzles, solutions in _blocks(given, box.cells, seed, workers):
+    for puzzles, solutions in _blocks(box, given, seed, workers):
         for puzzle, solution in zip(puzzles, solutions, strict=True):
             name = puzzle.tobytes()
             if name not in seen and len(kept) < count:
@@ -103,7 +102,7 @@ def generate(
     )
 
 
-def _blocks(given: Source, cells: int, seed: int, workers: int) -> Iterator[tuple[NDArray, NDArray]]:
+def _blocks(box: Box, given: Source, seed: int, workers: int) -> Iterator[tuple[NDArray, NDArray]]:
     """Blocks of attempts in order, ``workers`` of them under way at once."""
     with ThreadPoolExecutor(workers) as pool:
         waiting: list[Future[tuple[NDArray, NDArray]]] = []
@@ -111,7 +110,7 @@ def _blocks(given: Source, cells: int, seed: int, workers: int) -> Iterator[tupl
         try:
             while True:
                 while len(waiting) < workers + 1:
-                    waiting.append(pool.submit(_block, given, cells, seed, first, BLOCK))
+                    waiting.append(pool.submit(_block, box, given, seed, first, BLOCK))
                     first += BLOCK
                 yield waiting.pop(0).result()
         finally:

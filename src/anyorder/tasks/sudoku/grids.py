@@ -19,28 +19,24 @@ from anyorder.core.errors import UserError
 
 from .bits import below, lowest, shuffle, start
 from .grids9 import Patterns, draw_nine, patterns
-from .layout import BOX_ROWS, CAND, OPEN, SIDE
+from .layout import BOX_ROWS, CAND, OPEN, SIDE, borrowed
 from .rules import Box
-from .search import choose, new_stack, search
+from .search import choose, search
 from .state import assign, eliminate, load, propagate
 
 
 class Source(NamedTuple):
-    """What the compiled sampler of one box shape needs: its tables, the 9x9 patterns, and the listed grids."""
+    """What the sampler of one box shape reads: the 9x9 patterns, and the listed grids of a small box."""
 
-    tables: NDArray[np.int16]
     patterns: Patterns
     listed: NDArray[np.uint8]
 
 
 @njit(cache=True, nogil=True)
-def _list_grids(t, first_row, out):
-    n = first_row.shape[0]
-    stack, infos = new_stack(t)
-    puzzle = np.zeros(n * n, np.uint8)
-    puzzle[:n] = first_row
-    load(stack[0], infos[0], t, puzzle)
-    return search(stack, infos, t, 1 << 40, out)
+def _list_grids(work, puzzle, out):
+    w = borrowed(work)
+    load(w.stack[0], w.infos[0], w.t, puzzle)
+    return search(w.stack, w.infos, w.t, 1 << 40, out)
 
 
 def list_grids(box: Box) -> NDArray[np.uint8]:
@@ -56,10 +52,11 @@ def list_grids(box: Box) -> NDArray[np.uint8]:
 
 @cache
 def _listed(box: Box) -> NDArray[np.uint8]:
-    first = np.arange(1, box.size + 1, dtype=np.uint8)
-    count = _list_grids(box.tables, first, np.empty((0, box.cells), np.uint8))
+    puzzle = np.zeros(box.cells, np.uint8)
+    puzzle[: box.size] = np.arange(1, box.size + 1)
+    count = _list_grids(box.workspace(), puzzle, np.empty((0, box.cells), np.uint8))
     grids = np.empty((count, box.cells), np.uint8)
-    _list_grids(box.tables, first, grids)
+    _list_grids(box.workspace(), puzzle, grids)
     grids.setflags(write=False)
     return grids
 
@@ -67,15 +64,16 @@ def _listed(box: Box) -> NDArray[np.uint8]:
 def source(box: Box) -> Source:
     """The constant data that :func:`draw` needs for ``box``."""
     listed = _listed(box) if box.size <= 6 else np.empty((0, box.cells), np.uint8)
-    return Source(box.tables, patterns(), listed)
+    return Source(patterns(), listed)
 
 
 @njit(cache=True, nogil=True)
-def _fill(stream, stack, infos, t, grid):
+def _fill(w, grid):
     """A random grid by depth-first search that tries a random digit of a tightest cell."""
+    stack, infos, t = w.stack, w.infos, w.t
     n = int(t[SIDE])
     first = np.arange(1, n + 1).astype(np.uint8)
-    shuffle(stream, first)
+    shuffle(w.stream, first)
     grid[:] = 0
     grid[:n] = first
     load(stack[0], infos[0], t, grid)
@@ -90,7 +88,7 @@ def _fill(stream, stack, infos, t, grid):
             return
         cell = choose(s, t) >> 4
         mask = int(s[CAND + cell])
-        for _ in range(below(stream, n)):
+        for _ in range(below(w.stream, n)):
             mask &= mask - 1
             if mask == 0:
                 mask = int(s[CAND + cell])
@@ -103,28 +101,27 @@ def _fill(stream, stack, infos, t, grid):
 
 
 @njit(cache=True, nogil=True)
-def draw(stream, stack, infos, given, grid):
-    """Write a random solution grid (cells,) to ``grid``. ``given`` is a :class:`Source`."""
-    n = int(given.tables[SIDE])
+def draw(w, given, grid):
+    """Write a random solution grid (cells,) to ``grid``. ``w`` is a borrowed workspace, ``given`` a :class:`Source`."""
+    n = int(w.t[SIDE])
     if given.listed.shape[0] > 0:
-        chosen = given.listed[below(stream, given.listed.shape[0])]
+        chosen = given.listed[below(w.stream, given.listed.shape[0])]
         label = np.arange(1, n + 1)
-        shuffle(stream, label)
+        shuffle(w.stream, label)
         for cell in range(n * n):
             grid[cell] = label[chosen[cell] - 1]
-    elif n == 9 and given.tables[BOX_ROWS] == 3:
-        draw_nine(stream, given.patterns, grid)
+    elif n == 9 and w.t[BOX_ROWS] == 3:
+        draw_nine(w.stream, given.patterns, grid)
     else:
-        _fill(stream, stack, infos, given.tables, grid)
+        _fill(w, grid)
 
 
 @njit(cache=True, nogil=True)
-def _draw_many(given, seed, grids):
-    stack, infos = new_stack(given.tables)
-    stream = np.zeros(1, np.uint64)
+def _draw_many(work, given, seed, grids):
+    w = borrowed(work)
     for row in range(grids.shape[0]):
-        start(stream, seed, np.uint64(row))
-        draw(stream, stack, infos, given, grids[row])
+        start(w.stream, seed, np.uint64(row))
+        draw(w, given, grids[row])
 
 
 def random_grids(box: Box, count: int, seed: int) -> NDArray[np.uint8]:
@@ -136,5 +133,5 @@ def random_grids(box: Box, count: int, seed: int) -> NDArray[np.uint8]:
     if count < 0 or seed < 0:
         raise UserError(f"count and seed must not be negative, not {count} and {seed}")
     grids = np.zeros((count, box.cells), np.uint8)
-    _draw_many(source(box), np.uint64(seed), grids)
+    _draw_many(box.workspace(), source(box), np.uint64(seed), grids)
     return grids

@@ -1,8 +1,7 @@
 """Where the compiled solver keeps what: flat arrays with fixed offsets.
 
 The solver's inner functions pass three arrays around, and every field has one place in them, laid out for the largest
-grid (16 digits, 256 cells, 48 units): constant offsets cost nothing, and no view is ever made inside a loop (a view
-costs an atomic reference count, which would take half of the solver's time).
+grid (16 digits, 256 cells, 48 units): constant offsets cost nothing, and no view is made inside a loop.
 
 - ``s``, int32: the candidates (:mod:`.state`). Copying it copies the whole state of knowledge.
 - ``info``, int64: counters and bit sets of the same state.
@@ -12,9 +11,13 @@ costs an atomic reference count, which would take half of the solver's time).
 from __future__ import annotations
 
 from functools import cache
+from typing import NamedTuple
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
+
+from .bits import borrow
 
 VALUE, CAND, PLACE, MISSING, SINGLE_DIGITS, S_SIZE = 0, 256, 512, 1280, 1328, 1376
 """``s``: digit of each cell (0 open); candidates of each cell; at PLACE + 16 unit + d the places of digit d; digits not
@@ -27,6 +30,59 @@ single candidate; units in which a candidate went since CHANGED was cleared; uni
 SIDE, BOX_ROWS, BOX_COLUMNS, PEER_COUNT, UNITS, UNIT_OF, PLACE_IN, PEERS, T_SIZE = 0, 1, 2, 3, 4, 772, 1796, 2820, 15108
 """``t``: n; the box's sides; peers of a cell; at UNITS + 16 unit + i its i-th cell; at UNIT_OF + 4 cell the cell's row,
 column and box unit, at PLACE_IN + 4 cell its position in them; at PEERS + 48 cell its peers, ascending."""
+
+
+EVENTS, FILLS, REMOVED_BY, ORDER, SUPPORT, NOTES_SIZE = 0, 1, 2, 4098, 4354, 4610
+"""``notes``, int16: number of events and of fills; at REMOVED_BY + 16 cell + d the strategy that removed a candidate (0
+for none); when each cell was filled (-1: never); bit ``s`` set where a cell's fill rests on strategy ``s``."""
+
+
+class Workspace(NamedTuple):
+    """The arrays that one thread works in; allocated by Python, borrowed by the compiled code.
+
+    ``stack`` (depth, S_SIZE) int32 and ``infos`` (depth, INFO_SIZE) int64: states ``s`` and ``info`` for each depth of
+    a search; every branch fills a cell, so cells + 1 are enough. ``events`` (m, 4) int16: the log, rows of strategy,
+    kind, cell, digit (from 1; 0 for a pattern cell) in order of time; m = 0 writes none. ``notes`` (NOTES_SIZE,) int16.
+    ``scratch`` (3, 256) int64. ``stream`` (1,) uint64: the random stream.
+    """
+
+    t: NDArray[np.int16]
+    stack: NDArray[np.int32]
+    infos: NDArray[np.int64]
+    events: NDArray[np.int16]
+    notes: NDArray[np.int16]
+    scratch: NDArray[np.int64]
+    stream: NDArray[np.uint64]
+
+
+def workspace(box_rows: int, box_columns: int, *, recording: bool = False) -> Workspace:
+    """Fresh arrays for a box shape, with room for a log where ``recording``."""
+    n = box_rows * box_columns
+    # Every removal is one event and brings at most n pattern cells.
+    room = n * n * (n * (n + 1) + 1) if recording else 0
+    return Workspace(
+        flat_tables(box_rows, box_columns),
+        np.zeros((n * n + 1, S_SIZE), np.int32),
+        np.zeros((n * n + 1, INFO_SIZE), np.int64),
+        np.zeros((room, 4), np.int16),
+        np.zeros(NOTES_SIZE, np.int16),
+        np.zeros((3, 256), np.int64),
+        np.zeros(1, np.uint64),
+    )
+
+
+@njit(cache=True, nogil=True)
+def borrowed(work):
+    """A :class:`Workspace` of borrowed arrays; ``work`` must come from Python, which holds the memory."""
+    return Workspace(
+        borrow(work.t),
+        borrow(work.stack),
+        borrow(work.infos),
+        borrow(work.events),
+        borrow(work.notes),
+        borrow(work.scratch),
+        borrow(work.stream),
+    )
 
 
 @cache

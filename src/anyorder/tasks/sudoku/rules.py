@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from anyorder.core.errors import UserError
 
-from .layout import flat_tables, peer_cells, unit_cells
+from .layout import Workspace, peer_cells, unit_cells, workspace
 
 MAX_SIZE = 16
 """Candidates are kept in 16-bit masks, so a grid has at most 16 digits."""
@@ -74,10 +74,9 @@ class Box:
         """(cells, p): the other cells of each cell's row, column and box, ascending."""
         return peer_cells(int(self.box_rows), int(self.box_columns))
 
-    @property
-    def tables(self) -> NDArray[np.int16]:
-        """The index tables in the form that the compiled code reads (:mod:`.layout`)."""
-        return flat_tables(int(self.box_rows), int(self.box_columns))
+    def workspace(self, *, recording: bool = False) -> Workspace:
+        """Fresh arrays for the compiled code (:mod:`.layout`)."""
+        return workspace(int(self.box_rows), int(self.box_columns), recording=recording)
 
     @cached_property
     def name(self) -> str:

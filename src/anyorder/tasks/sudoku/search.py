@@ -14,16 +14,9 @@ from numpy.typing import ArrayLike, NDArray
 from anyorder.core.errors import UserError
 
 from .bits import lowest, popcount
-from .layout import CAND, INFO_SIZE, MISSING, OPEN, PLACE, S_SIZE, SIDE, UNITS
+from .layout import CAND, MISSING, OPEN, PLACE, SIDE, UNITS, borrowed
 from .rules import Box, as_grids
 from .state import assign, eliminate, load, propagate
-
-
-@njit(cache=True, nogil=True)
-def new_stack(t):
-    """States ``s`` and ``info`` for each depth of a search. Every branch fills a cell, so cells + 1 are enough."""
-    depth = int(t[SIDE]) * int(t[SIDE]) + 1
-    return np.zeros((depth, S_SIZE), np.int32), np.zeros((depth, INFO_SIZE), np.int64)
 
 
 @njit(cache=True, nogil=True)
@@ -85,11 +78,11 @@ def search(stack, infos, t, limit, solutions):
 
 
 @njit(cache=True, nogil=True)
-def _count_many(t, puzzles, limit, counts, solutions):
-    stack, infos = new_stack(t)
+def _count_many(work, puzzles, limit, counts, solutions):
+    w = borrowed(work)
     for row in range(puzzles.shape[0]):
-        load(stack[0], infos[0], t, puzzles[row])
-        counts[row] = search(stack, infos, t, limit, solutions[row : row + 1])
+        load(w.stack[0], w.infos[0], w.t, puzzles[row])
+        counts[row] = search(w.stack, w.infos, w.t, limit, solutions[row : row + 1])
 
 
 def count_solutions(box: Box, puzzles: ArrayLike, limit: int = 2) -> NDArray[np.int64]:
@@ -102,7 +95,7 @@ def count_solutions(box: Box, puzzles: ArrayLike, limit: int = 2) -> NDArray[np.
         raise UserError(f"limit must be at least 1, not {limit}")
     grids = as_grids(box, puzzles)
     counts = np.zeros(len(grids), np.int64)
-    _count_many(box.tables, grids, limit, counts, np.zeros_like(grids))
+    _count_many(box.workspace(), grids, limit, counts, np.zeros_like(grids))
     return counts
 
 
@@ -118,5 +111,5 @@ def solve_exhaustively(box: Box, puzzles: ArrayLike) -> tuple[NDArray[np.uint8],
     grids = as_grids(box, puzzles)
     counts = np.zeros(len(grids), np.int64)
     solutions = np.zeros_like(grids)
-    _count_many(box.tables, grids, 2, counts, solutions)
+    _count_many(box.workspace(), grids, 2, counts, solutions)
     return solutions, counts

@@ -21,10 +21,10 @@ from numpy.typing import ArrayLike, NDArray
 from anyorder.core.errors import UserError
 
 from .bits import highest
-from .layout import BROKEN, INFO_SIZE, OPEN, S_SIZE, SIDE, VALUE
+from .layout import BROKEN, EVENTS, OPEN, ORDER, SUPPORT, VALUE, borrowed
 from .rules import Box, as_grids
 from .state import load
-from .strategies import EVENTS, FILLED, ORDER, PATTERN, SUPPORT, clear_log, new_log, run
+from .strategies import FILLED, PATTERN, REMOVED, clear_log, run
 
 
 class Fill(NamedTuple):
@@ -89,36 +89,24 @@ class Solutions:
 
 
 @njit(cache=True, nogil=True)
-def solve_rows(t, puzzles, grids, outcome, order, strategy, used):
+def solve_rows(work, puzzles, grids, outcome, order, strategy, used):
     """The loop of :func:`solve_many`; ``outcome`` (N,) uint8: 0 stuck, 1 solved, 2 contradiction."""
+    w = borrowed(work)
     cells = puzzles.shape[1]
-    events, notes = new_log(int(t[SIDE]), True)
-    s, info, scratch = np.zeros(S_SIZE, np.int32), np.zeros(INFO_SIZE, np.int64), np.zeros((3, 256), np.int64)
+    s, info = w.stack[0], w.infos[0]
     for row in range(puzzles.shape[0]):
-        clear_log(notes)
-        load(s, info, t, puzzles[row])
-        used[row] = run(s, info, t, events, notes, scratch, -1)
+        clear_log(w.notes)
+        load(s, info, w.t, puzzles[row])
+        used[row] = run(s, info, w.t, w.events, w.notes, w.scratch, -1, True)
         grids[row] = s[VALUE : VALUE + cells]
         if info[BROKEN]:
             outcome[row] = 2
         elif info[OPEN] == 0:
             outcome[row] = 1
-        order[row] = notes[ORDER : ORDER + cells]
+        order[row] = w.notes[ORDER : ORDER + cells]
         for cell in range(cells):
-            support = int(notes[SUPPORT + cell])
+            support = int(w.notes[SUPPORT + cell])
             strategy[row, cell] = highest(support) if support else 0
-
-
-@njit(cache=True, nogil=True)
-def _solve_one(t, puzzle):
-    cells = puzzle.shape[0]
-    events, notes = new_log(int(t[SIDE]), True)
-    s, info, scratch = np.zeros(S_SIZE, np.int32), np.zeros(INFO_SIZE, np.int64), np.zeros((3, 256), np.int64)
-    clear_log(notes)
-    load(s, info, t, puzzle)
-    run(s, info, t, events, notes, scratch, -1)
-    grid, support = s[VALUE : VALUE + cells].astype(np.uint8), notes[SUPPORT : SUPPORT + cells]
-    return grid, info[OPEN] == 0, info[BROKEN] > 0, events[: notes[EVENTS]], support
 
 
 def solve_many(box: Box, puzzles: ArrayLike) -> Solutions:
@@ -131,7 +119,7 @@ def solve_many(box: Box, puzzles: ArrayLike) -> Solutions:
     shape = given.shape
     grids, outcome = np.zeros(shape, np.uint8), np.zeros(shape[0], np.uint8)
     order, strategy, used = np.full(shape, -1, np.int16), np.zeros(shape, np.uint8), np.zeros(shape[0], np.uint16)
-    solve_rows(box.tables, given, grids, outcome, order, strategy, used)
+    solve_rows(box.workspace(recording=True), given, grids, outcome, order, strategy, used)
     return Solutions(grids, outcome == 1, outcome == 2, order, strategy, used)
 
 
@@ -145,8 +133,13 @@ def solve(box: Box, puzzle: ArrayLike) -> Solution:
     given = as_grids(box, puzzle)
     if len(given) != 1:
         raise UserError(f"solve takes one puzzle, not {len(given)}; use solve_many")
-    grid, full, broken, events, support = _solve_one(box.tables, given[0])
-    return Solution(grid, bool(full and not broken), bool(broken), tuple(_steps(events.tolist(), support.tolist())))
+    work, cells = box.workspace(recording=True), box.cells
+    grids, outcome = np.zeros((1, cells), np.uint8), np.zeros(1, np.uint8)
+    order, strategy, used = np.zeros((1, cells), np.int16), np.zeros((1, cells), np.uint8), np.zeros(1, np.uint16)
+    solve_rows(work, given, grids, outcome, order, strategy, used)
+    events, support = work.events[: work.notes[EVENTS]], work.notes[SUPPORT : SUPPORT + cells]
+    steps = tuple(_steps(events.tolist(), support.tolist()))
+    return Solution(grids[0], outcome[0] == 1, outcome[0] == 2, steps)
 
 
 def _steps(events: list[list[int]], support: list[int]) -> Iterator[Step]:
@@ -164,7 +157,7 @@ def _steps(events: list[list[int]], support: list[int]) -> Iterator[Step]:
         while at < len(events) and events[at][1] == PATTERN:
             pattern.append(events[at][2])
             at += 1
-        while at < len(events) and events[at][1] not in (PATTERN, FILLED):
+        while at < len(events) and events[at][1] == REMOVED:
             removed.append((events[at][2], events[at][3]))
             at += 1
         yield Elimination(strategy, tuple(pattern), tuple(removed))

@@ -26,7 +26,6 @@ break a rectangle. Ids, names and order: Shah, Dikkala, Wang and Panigrahy, arXi
 
 from __future__ import annotations
 
-import numpy as np
 from numba import njit
 
 from .bits import lowest, popcount
@@ -36,13 +35,18 @@ from .layout import (
     BROKEN,
     CAND,
     CHANGED,
+    EVENTS,
+    FILLS,
     MISSING,
     OPEN,
+    ORDER,
     PAIRS,
     PEER_COUNT,
     PEERS,
     PLACE,
+    REMOVED_BY,
     SIDE,
+    SUPPORT,
     TRIPLETS,
     UNIT_OF,
     UNITS,
@@ -64,24 +68,6 @@ STRATEGIES = {
 
 FILLED, PATTERN, REMOVED = 0, 1, 2
 """Kinds of events: a cell filled; a cell of the pattern that a removal rests on; a candidate removed."""
-
-EVENTS, FILLS, REMOVED_BY, ORDER, SUPPORT, NOTES_SIZE = 0, 1, 2, 4098, 4354, 4610
-"""``notes``, int16: number of events and of fills; at REMOVED_BY + 16 cell + d the strategy that removed a candidate (0
-for none); when each cell was filled (-1: never); bit ``s`` set where a cell's fill rests on strategy ``s``: the rule
-that filled it, and each strategy that removed a rival candidate which no filled cell excludes."""
-
-
-@njit(cache=True, nogil=True)
-def new_log(n, recording):
-    """``events`` (m, 4) int16 and ``notes`` for a grid of ``n`` digits.
-
-    A row of ``events`` is strategy, kind, cell, digit (from 1; 0 for a pattern cell), in order of time; an elimination
-    is its pattern, then its removals. Without ``recording`` there is no room for events, and nothing is written.
-    """
-    # Every removal is one event and brings at most four pattern cells (n for a locked candidate).
-    room = n * n * (n * (n + 1) + 1) if recording else 0
-    return np.zeros((room, 4), np.int16), np.zeros(NOTES_SIZE, np.int16)
-
 
 @njit(cache=True, nogil=True)
 def clear_log(notes):
@@ -175,7 +161,8 @@ def _naked(s, info, t, events, notes, strategy, unit, i, j, k, mask):
 
 
 @njit(cache=True, nogil=True)
-def _naked_pair(s, info, t, events, notes, at, masks):
+def _naked_pair(s, info, t, events, notes, at, masks, restart):
+    found = False
     while info[PAIRS]:
         unit = lowest(info[PAIRS])
         count = _narrow_cells(s, t, unit, 2, at, masks)
@@ -183,13 +170,16 @@ def _naked_pair(s, info, t, events, notes, at, masks):
             for y in range(x + 1, count):
                 if masks[x] == masks[y]:
                     if _naked(s, info, t, events, notes, NAKED_PAIR, unit, at[x], at[y], at[y], masks[x]):
-                        return True
+                        found = True
+                        if restart:
+                            return True
         info[PAIRS] &= info[PAIRS] - 1
-    return False
+    return found
 
 
 @njit(cache=True, nogil=True)
-def _naked_triplet(s, info, t, events, notes, at, masks):
+def _naked_triplet(s, info, t, events, notes, at, masks, restart):
+    found = False
     while info[TRIPLETS]:
         unit = lowest(info[TRIPLETS])
         count = _narrow_cells(s, t, unit, 3, at, masks)
@@ -202,15 +192,17 @@ def _naked_triplet(s, info, t, events, notes, at, masks):
                     mask = both | masks[z]
                     if popcount(mask) == 3:
                         if _naked(s, info, t, events, notes, NAKED_TRIPLET, unit, at[x], at[y], at[z], mask):
-                            return True
+                            found = True
+                            if restart:
+                                return True
         info[TRIPLETS] &= info[TRIPLETS] - 1
-    return False
+    return found
 
 
 @njit(cache=True, nogil=True)
 def _confine(s, info, t, events, notes, source, kind, target, d):
     """Digit ``d`` of unit ``source`` (of ``kind`` 0 row, 1 column, 2 box) lies within unit ``target``: remove it from
-    the rest of ``target``."""
+    the rest of ``target``, which has it."""
     held = int(s[PLACE + 16 * source + d])
     while held:
         _note(events, notes, LOCKED_CANDIDATE, PATTERN, t[UNITS + 16 * source + lowest(held)], 0)
@@ -243,10 +235,11 @@ def _segments(s, t, across, down):
 
 
 @njit(cache=True, nogil=True)
-def _locked_candidate(s, info, t, events, notes, across, down):
+def _locked_candidate(s, info, t, events, notes, across, down, restart):
     """Of a line's segments, and of a box's, a digit found in one alone is locked there; comparing the segments of a line
     with those of a box gives all digits of an intersection at once."""
     n = int(t[SIDE])
+    found = False
     _segments(s, t, across, down)
     for pointing in (True, False):
         for kind in range(2):
@@ -265,21 +258,20 @@ def _locked_candidate(s, info, t, events, notes, across, down):
                             if first_line + other != line:
                                 beside |= segments[(first_line + other) * parts + part]
                         locked = here & along & ~beside if pointing else here & beside & ~along
-                        if locked == 0:
-                            continue
-                        d = lowest(locked)
-                        unit = kind * n + line
-                        # Any cell of the segment names its box.
-                        places = s[PLACE + 16 * unit + d]
-                        width = n // parts
-                        index = lowest(places & ((1 << width) - 1) << width * part)
-                        box = t[UNIT_OF + 4 * t[UNITS + 16 * unit + index] + 2]
-                        if pointing:
-                            _confine(s, info, t, events, notes, box, 2, unit, d)
-                        else:
-                            _confine(s, info, t, events, notes, unit, kind, box, d)
-                        return True
-    return False
+                        while locked:
+                            d = lowest(locked)
+                            locked &= locked - 1
+                            unit = kind * n + line
+                            width = n // parts
+                            box = t[UNIT_OF + 4 * t[UNITS + 16 * unit + width * part] + 2]
+                            if pointing:
+                                _confine(s, info, t, events, notes, box, 2, unit, d)
+                            else:
+                                _confine(s, info, t, events, notes, unit, kind, box, d)
+                            found = True
+                            if restart:
+                                return True
+    return found
 
 
 @njit(cache=True, nogil=True)
@@ -303,8 +295,9 @@ def _see(t, a, b):
 
 
 @njit(cache=True, nogil=True)
-def _xy_wing(s, info, t, events, notes, pairs, masks, count, pincers):
+def _xy_wing(s, info, t, events, notes, pairs, masks, count, pincers, restart):
     """``pincers`` is scratch: the pivot's partners, as indices into ``pairs``."""
+    any_found = False
     for i in range(count):
         pivot, xy = pairs[i], masks[i]
         seen = 0
@@ -330,9 +323,10 @@ def _xy_wing(s, info, t, events, notes, pairs, masks, count, pincers):
                             _note(events, notes, XY_WING, PATTERN, first, 0)
                             _note(events, notes, XY_WING, PATTERN, second, 0)
                         _remove(s, info, t, events, notes, XY_WING, cell, z)
-                if found:
+                any_found |= found
+                if found and restart:
                     return True
-    return False
+    return any_found
 
 
 @njit(cache=True, nogil=True)
@@ -365,15 +359,17 @@ def _unique_rectangle(s, info, t, events, notes, pairs, masks, count):
 
 
 @njit(cache=True, nogil=True)
-def run(s, info, t, events, notes, scratch, target):
+def run(s, info, t, events, notes, scratch, target, restart):
     """Apply the strategies until the grid is full, nothing applies, or a contradiction shows.
 
     Args:
         s, info: the state, loaded with a puzzle.
         t: the box's tables.
-        events, notes: where to write (:func:`new_log`).
+        events, notes: where to write (:class:`.layout.Workspace`).
         scratch: (3, 256) int64, overwritten.
         target: stop as soon as this cell is filled; -1 to go on to the end.
+        restart: start again at the first strategy after each success. False lets strategies 4 to 7 take everything
+            that they find in one sweep; they reach the same end, faster, but the steps are not in the stated order.
 
     Returns:
         a mask with bit ``s`` set for every strategy ``s`` that succeeded.
@@ -403,15 +399,15 @@ def run(s, info, t, events, notes, scratch, target):
         info[PAIRS] |= info[CHANGED]
         info[TRIPLETS] |= info[CHANGED]
         info[CHANGED] = 0
-        if _naked_pair(s, info, t, events, notes, pairs, masks):
+        if _naked_pair(s, info, t, events, notes, pairs, masks, restart):
             used |= 1 << NAKED_PAIR
-        elif _naked_triplet(s, info, t, events, notes, pairs, masks):
+        elif _naked_triplet(s, info, t, events, notes, pairs, masks, restart):
             used |= 1 << NAKED_TRIPLET
-        elif _locked_candidate(s, info, t, events, notes, pairs, masks):
+        elif _locked_candidate(s, info, t, events, notes, pairs, masks, restart):
             used |= 1 << LOCKED_CANDIDATE
         else:
             count = _bivalue(s, t, pairs, masks)
-            if _xy_wing(s, info, t, events, notes, pairs, masks, count, pincers):
+            if _xy_wing(s, info, t, events, notes, pairs, masks, count, pincers, restart):
                 used |= 1 << XY_WING
             elif _unique_rectangle(s, info, t, events, notes, pairs, masks, count):
                 used |= 1 << UNIQUE_RECTANGLE
