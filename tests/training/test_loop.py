@@ -54,7 +54,7 @@ def test_a_run_from_start_to_card(tiny: Any, tmp_path: Path, data_file: Path) ->
         assert torch.equal(value, checkpoint.tensors["average"][name])
     card = (tmp_path / "model" / "README.md").read_text()
     for fact in (
-        "Steps: 12 of 16 examples: 192 examples seen",
+        "of 16 examples each: 192 examples seen",
         "| grids | margin |",
         "seed: 3",
         records[0]["data_fingerprint"],

@@ -22,7 +22,8 @@ def write_card(run_dir: Path, model: Transformer) -> str:
     """
     records = list(read_journal(run_dir / "log.jsonl"))
     legs = [record for record in records if record["kind"] in ("start", "resume")]
-    settings, last = legs[-1]["settings"], records[-1]["step"]
+    settings = next(leg["settings"] for leg in reversed(legs) if "settings" in leg)
+    last = records[-1]["step"]
     seconds = max((record["seconds"] for record in records if "seconds" in record), default=0.0)
     weights = sum(parameter.numel() for parameter in model.parameters())
     data = settings["data"]

@@ -22,7 +22,7 @@ from anyorder.training.state import Checkpoint, copy_into, list_checkpoints, loa
 
 
 def model_of(checkpoint: Checkpoint) -> Transformer:
-    """The evaluated model of a checkpoint: the average of the weights where one is kept. In evaluation mode, on the CPU.
+    """The evaluated model of a checkpoint: the average of the weights where one is kept. On the CPU.
 
     Raises:
         UserError: the weights do not fit the checkpoint's settings.
