@@ -56,6 +56,7 @@ class Denoiser(Protocol):
         ...
 
 
+@runtime_checkable
 class Session(Protocol):
     """A denoiser for one decode, with the state it keeps. Called like the denoiser, on the rows still held."""
 

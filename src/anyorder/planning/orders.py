@@ -15,7 +15,7 @@ Nie et al., "Large Language Diffusion Models" (2502.09992) for the probability o
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import torch
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+@runtime_checkable
 class Order(Protocol):
     """Gives each position a priority. ``draws`` may be absent, and is then false."""
 
