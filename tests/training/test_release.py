@@ -23,8 +23,10 @@ def test_model_and_state_of_a_run(tiny: Any, tmp_path: Path, capsys: Any) -> Non
     assert (tmp_path / "model" / "README.md").read_text() == (run_dir / "model" / "README.md").read_text()
     newest = load_checkpoint(list_checkpoints(run_dir / "checkpoints")[-1][1])
     assert import_shards(tmp_path / "state").data["settings"] == newest.data["settings"]
-    assert main([str(run_dir), "--step", "7", "--state", str(tmp_path / "state")]) == 0
+    both = ["--state", str(tmp_path / "state"), "--model", str(tmp_path / "model")]
+    assert main([str(run_dir), "--step", "7", *both]) == 0
     assert import_shards(tmp_path / "state").step == 7
+    assert "Steps: 7 of 12" in (tmp_path / "model" / "README.md").read_text()
     capsys.readouterr()
     assert main([str(run_dir), "--step", "8", "--state", str(tmp_path / "state")]) == 2
     assert "has no checkpoint of step 8; it has 7, 12" in capsys.readouterr().err

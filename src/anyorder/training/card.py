@@ -12,15 +12,15 @@ from anyorder.models.transformer import Transformer
 from anyorder.training.journal import read_journal
 
 
-def write_card(run_dir: Path, model: Transformer) -> str:
+def write_card(run_dir: Path, model: Transformer, step: int | None = None) -> str:
     """The text of the card of ``model``, trained in ``run_dir``: data, time, device, accuracy, every setting.
 
-    A run that is still under way has a card of where its log stands.
+    ``step`` is that of the model's checkpoint, where the run went on after it.
 
     Raises:
         UserError: the run has no log.
     """
-    records = list(read_journal(run_dir / "log.jsonl"))
+    records = [one for one in read_journal(run_dir / "log.jsonl") if step is None or one["step"] <= step]
     legs = [record for record in records if record["kind"] in ("start", "resume")]
     settings = next(leg["settings"] for leg in reversed(legs) if "settings" in leg)
     last = records[-1]["step"]

@@ -56,8 +56,9 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         path = checkpoint_of(options.run_dir, options.step)
         if options.model is not None:
-            model = model_of(load_checkpoint(path))
-            print(save_pretrained(model, options.model, write_card(options.run_dir, model)))
+            checkpoint = load_checkpoint(path)
+            model = model_of(checkpoint)
+            print(save_pretrained(model, options.model, write_card(options.run_dir, model, checkpoint.step)))
         if options.state is not None:
             files = export_shards(path, options.state)
             print(f"{options.state}: {len(files)} files, {sum(file.stat().st_size for file in files):,} bytes")
