@@ -9,8 +9,6 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
-_THREADS = torch.get_num_threads()
-
 # Timings say nothing on a shared machine, so no example has a deadline; the examples are the same in every run.
 slow = [HealthCheck.too_slow, HealthCheck.data_too_large]
 settings.register_profile("anyorder", deadline=None, derandomize=True, suppress_health_check=slow)
@@ -18,9 +16,9 @@ settings.load_profile("anyorder")
 
 
 @pytest.fixture(autouse=True)
-def _same_threads() -> None:
-    """A test that sets the number of threads must not change the next one."""
-    torch.set_num_threads(_THREADS)
+def _one_thread() -> None:
+    """The tests' networks are tiny: more threads cost more than they give, and a test that sets them stays alone."""
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

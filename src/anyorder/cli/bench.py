@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from anyorder.cli import screen
-from anyorder.cli.options import Machine, PathOption, at_least
+from anyorder.cli.options import IntOption, Machine, PathOption, at_least
 from anyorder.cli.parts import named_strategy
 
 if TYPE_CHECKING:
@@ -88,7 +88,53 @@ class BenchStatistics:
         _finish(result, self.json, since, str(device), None)
 
 
-BENCHES = {"decode": BenchDecode, "statistics": BenchStatistics}
+@dataclass(frozen=True)
+class BenchTrain:
+    """Training step against the machine's matrix-multiply rate, measured in the same run."""
+
+    config: str = "sudoku-9x9"
+    """shipped name, or a YAML file"""
+    rows: IntOption = None
+    """rows of a step (default: the configuration's)"""
+    repeats: int = 5
+    """rounds; medians are reported"""
+    steps: int = 4
+    """training steps in a round"""
+    square: int = 2048
+    """side of the square matrices"""
+    threads: IntOption = None
+    """CPU threads (default: all cores)"""
+    device: Literal["auto", "cpu"] = "auto"
+    """cpu keeps a GPU out of it"""
+    json: PathOption = None
+    """write the figures and the facts of the run as JSON"""
+
+    def __post_init__(self) -> None:
+        at_least("--rows", self.rows, 1)
+        at_least("--repeats", self.repeats, 1)
+        at_least("--steps", self.steps, 1)
+        at_least("--square", self.square, 1)
+
+    def run(self) -> None:
+        """Measure, record, print."""
+        since = time.time()
+        device = Machine(threads=self.threads, device=self.device).prepare()
+        from anyorder.bench.training import bench_training
+
+        with screen.steps() as progress:
+            result = bench_training(
+                self.config,
+                batch_size=self.rows,
+                repeats=self.repeats,
+                steps=self.steps,
+                square=self.square,
+                device="cpu" if self.device == "cpu" else None,
+                progress=progress,
+            )
+        _finish(result, self.json, since, str(device), None)
+
+
+BENCHES = {"decode": BenchDecode, "statistics": BenchStatistics, "train": BenchTrain}
 
 
 def _finish(result: BenchResult, json: Path | None, since: float, device: str, model: dict[str, Any] | None) -> None:

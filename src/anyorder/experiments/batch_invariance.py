@@ -62,7 +62,7 @@ def run(settings: Settings, progress: Progress) -> records.Record:
         name="batch-invariance",
         scale=settings.scale,
         title=f"{canvas.batch} puzzles decoded in batches of {', '.join(map(str, sorted(sizes)))} ({settings.model})",
-        summary={"rows_with_other_tokens": differing, "count": canvas.batch},
+        summary={"decodes_with_other_tokens": differing, "count": canvas.batch},
         columns=list(rows[0]),
         rows=rows,
         notes=[f"Differences are to the batch of {sizes[0]}; logits are compared at the first evaluation, in float32."],

@@ -27,11 +27,11 @@ from anyorder.training.journal import read_journal
 
 CONFIG = "sudoku-6x6"
 HELD_OUT_SEED = 161_803
-HELD_OUT = {"smoke": 32, "cpu": 2000, "gpu": 2000}
-ALONG = {"smoke": 16, "cpu": 256, "gpu": 256}  # of those, decoded at each checkpoint along training
+HELD_OUT = {"smoke": 8, "cpu": 2000, "gpu": 2000}
+ALONG = {"smoke": 4, "cpu": 256, "gpu": 256}  # of those, decoded at each checkpoint along training
 FOLLOWED = ("margin", "random")
 FINAL = ("margin", "top-probability", "entropy", "left-to-right", "random")
-POINTS = 12  # evaluations along training
+POINTS = {"smoke": 4, "cpu": 12, "gpu": 12}  # evaluations along training
 PERFECT = (
     "A perfect model would solve these puzzles, which have one solution each, in any order: at every blank one digit "
     "is certain whatever else is revealed. The gap is what the model has not learned."
@@ -46,7 +46,7 @@ def run(settings: Settings, progress: Progress) -> records.Record:
     held_out = _held_out(training, folder, HELD_OUT[settings.scale])
     rules = dataclasses.replace(
         training.evaluation,
-        every_steps=max(1, training.steps // POINTS),
+        every_steps=max(1, training.steps // POINTS[settings.scale]),
         puzzles=ALONG[settings.scale],
         grades=(),
         strategies=FOLLOWED,
@@ -112,7 +112,7 @@ def _scaled(training: TrainSettings, settings: Settings) -> TrainSettings:
         return training
     data = dataclasses.replace(training.data, count=256)
     schedule = dataclasses.replace(training.schedule, warmup_steps=2)
-    return dataclasses.replace(training, steps=24, batch_size=32, data=data, schedule=schedule)
+    return dataclasses.replace(training, steps=8, batch_size=16, data=data, schedule=schedule)
 
 
 def _held_out(training: TrainSettings, folder: Path, count: int) -> Puzzles:
