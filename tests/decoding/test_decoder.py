@@ -515,6 +515,21 @@ def test_an_order_that_returns_nonsense_is_refused() -> None:
         ao.decode(HashDenoiser(), make_canvas(), order=lambda board: board.model.entropy[0])
 
 
+def test_windows_and_watchers_that_return_nonsense_are_refused() -> None:
+    class Bad:
+        def stages(self, canvas: ao.Canvas) -> Any:
+            return torch.zeros(1, 2)
+
+    class Looks(Watcher):
+        def watch(self, canvas: ao.Canvas) -> Any:
+            return canvas.tokens
+
+    with pytest.raises(ao.UserError, match="stages of Bad"):
+        ao.decode(HashDenoiser(), make_canvas(), window=Bad())
+    with pytest.raises(ao.UserError, match="Looks: watch"):
+        ao.decode(HashDenoiser(), make_canvas(), budget=Looks())
+
+
 def test_a_plain_function_object_is_an_order() -> None:
     """Infinite priorities rank first and last."""
 

@@ -181,6 +181,9 @@ class _Parts:
             watch = getattr(part, "watch", None)
             if watch is not None:
                 mask = watch(canvas)
+                if not isinstance(mask, torch.Tensor) or mask.dtype != torch.bool or mask.shape != canvas.unknown.shape:
+                    wanted = tuple(canvas.unknown.shape)
+                    raise UserError(f"{type(part).__name__}: watch must return a bool tensor of shape {wanted}")
                 watched = mask if watched is None else watched | mask
         if watched is not None and canvas.attention_mask is not None:
             watched = watched & canvas.attention_mask

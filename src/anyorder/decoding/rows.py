@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from anyorder.core.errors import UserError
 from anyorder.decoding.result import Decoded, Step, states
 from anyorder.planning.board import Board, Progress, keep_rows
 
@@ -61,6 +62,8 @@ class Rows:
         canvas = canvas.rows(index)
         unknown = canvas.unknown
         stages = window.stages(canvas)
+        if not isinstance(stages, torch.Tensor) or stages.dtype != torch.int64 or stages.shape != unknown.shape:
+            raise UserError(f"window: stages of {type(window).__name__} must be int64 of shape {tuple(unknown.shape)}")
         nothing = torch.full(unknown.shape, torch.nan, dtype=torch.float64, device=canvas.device)
         return Rows(
             index=index,

@@ -76,14 +76,14 @@ class Greedy:
 
 @dataclass(frozen=True)
 class Temperature(Composable):
-    """Draws from p^(1/t), normalised. ``t`` is positive; for t = 0 use `Greedy`."""
+    """Draws from p^(1/t), normalised. ``t`` lies in [1e-20, 1e20]; for t = 0 use `Greedy`."""
 
     t: float = 1.0
 
     def __post_init__(self) -> None:
         if self.t == 0 and not isinstance(self.t, bool):
             raise UserError("Temperature: t must be above 0, not 0; for the most probable token use Greedy()")
-        check_number(self, "t", self.t, 0, low_open=True)
+        check_number(self, "t", self.t, 1e-20, 1e20)
 
     @property
     def keeps_law(self) -> bool:

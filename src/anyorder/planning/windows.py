@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import torch
 
+from anyorder.core.canvas import Canvas
 from anyorder.core.errors import UserError
 from anyorder.planning.settings import check_count, shown
 
 if TYPE_CHECKING:
     from jaxtyping import Int64
     from torch import Tensor
-
-    from anyorder.core.canvas import Canvas
 
 
 @runtime_checkable
@@ -58,7 +57,7 @@ class Blocks:
         return (positions - first).clamp_(min=0) // self.size
 
 
-@dataclass(frozen=True, init=False)
+@dataclass(frozen=True, init=False, repr=False)
 class Holes:
     """Named holes in the stated order, then whatever else is unknown.
 
@@ -81,9 +80,10 @@ class Holes:
         object.__setattr__(self, "names", names)
         object.__setattr__(self, "inside", Whole() if inside is None else inside)
 
-    def stages(self, canvas: Canvas) -> Int64[Tensor, "batch length"]:
-        from anyorder.core.canvas import Canvas
+    def __repr__(self) -> str:
+        return f"Holes({', '.join(map(repr, self.names))}, inside={self.inside!r})"
 
+    def stages(self, canvas: Canvas) -> Int64[Tensor, "batch length"]:
         stages = torch.zeros_like(canvas.tokens)
         left = canvas.unknown
         start = 0
