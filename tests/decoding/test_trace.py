@@ -115,7 +115,7 @@ def test_solutions_must_fit() -> None:
 
 def lines_of(tmp_path: Path) -> tuple[Path, list[dict]]:
     path = tmp_path / "trace.jsonl"
-    write_trace(path, record(canvas=make_canvas(3, 6)))
+    write_trace(path, record(canvas=make_canvas(2, 6)))
     return path, [json.loads(line) for line in path.read_text().splitlines()]
 
 
@@ -125,22 +125,68 @@ BREAKS = {
     "no length": (lambda lines: [{k: v for k, v in lines[0].items() if k != "length"}], "length is missing"),
     "a length of nothing": (lambda lines: [lines[0] | {"length": 0}], "at least 1"),
     "a strategy that is a list": (lambda lines: [lines[0] | {"strategy": []}, *lines[1:]], "strategy"),
-    "cut after the header": (lambda lines: lines[:1], "cut short: it has 0 of 3 rows"),
-    "cut in a row": (lambda lines: lines[:-1], "cut short: row 2 has no end"),
+    "cut after the header": (lambda lines: lines[:1], "cut short: it has 0 of 2 rows"),
+    "cut in a row": (lambda lines: lines[:-1], "cut short: row 1 has no end"),
     "a row twice": (lambda lines: [*lines, lines[1]], "row 0 has already ended"),
-    "a start twice": (lambda lines: [*lines[:4], lines[3], *lines[4:]], "already started"),
+    "a start twice": (lambda lines: [*lines[:2], lines[1], *lines[2:]], "already started"),
     "tokens of another length": (lambda lines: [lines[0], lines[1] | {"tokens": [1]}], "tokens has 1 entries"),
     "tokens that are text": (lambda lines: [lines[0], lines[1] | {"tokens": ["a"] * 6}], "whole numbers"),
     "a row that is a list": (lambda lines: [lines[0], [1, 2]], "JSON object"),
-    "a position outside": (lambda lines: change_event(lines, position=6), r"lie in \[0, 6\)"),
-    "a token that is text": (lambda lines: change_event(lines, token="x"), "with a token"),
+    "a position outside": (lambda lines: change_event(lines, position=6), r"lies in \[0, 6\)"),
+    "a token that is text": (lambda lines: change_event(lines, token="x"), "has a token"),
     "a figure that is null": (lambda lines: change_event(lines, entropy=None), "four numbers"),
     "a figure too many": (lambda lines: change_event(lines, surprise=1.0), "needs exactly position, token"),
     "a board entry cut short": (lambda lines: change_step(lines, board=[[0, 1, 0.5]]), "board entry"),
     "a board outside": (lambda lines: change_step(lines, board=[[9, 1, 0.5, 0.1, 0.1]]), "board entry"),
-    "remasked outside": (lambda lines: change_step(lines, remasked=[-1]), r"remasked must lie in \[0, 6\)"),
+    "remasked outside": (
+        lambda lines: change_step(lines, remasked=[-1]),
+        r"remasked must be whole numbers in \[0, 6\)",
+    ),
     "a step without evaluations": (lambda lines: change_step(lines, nfe=None), "nfe is missing"),
+    "a figure that is no number": (lambda lines: change_event(lines, margin=float("nan")), "NaN is not a number"),
+    "an infinite figure": (lambda lines: change_event(lines, entropy=float("inf")), "Infinity is not a number"),
+    "an unknown state": (lambda lines: [lines[0], lines[1] | {"state": [4] * 6}], r"state must be .* in \[0, 4\)"),
+    "a row decided from the start": (lambda lines: [lines[0], lines[1] | {"state": [1] * 6}], "nothing decided"),
+    "a negative token": (lambda lines: [lines[0], lines[1] | {"tokens": [-1] * 6}], "0 or more"),
+    "a negative row": (lambda lines: [lines[0], lines[1] | {"row": -1}], "row must be at least 0"),
+    "a vocabulary of numbers": (lambda lines: [lines[0] | {"vocabulary": [1]}, *lines[1:]], "list of texts"),
+    "a given position revealed": (lambda lines: change_event(lines, position=given_position(lines)), "was not unknown"),
+    "a position revealed twice": (
+        lambda lines: change_step(lines, revealed=2 * first_step(lines)["revealed"]),
+        "twice",
+    ),
+    "an undecided position taken back": (lambda lines: change_step(lines, remasked=[0]), "was not decided"),
+    "a wrong count": (lambda lines: change_step(lines, undecided=0), "undecided is 0, but"),
+    "a board of a given position": (
+        lambda lines: change_step(lines, board=[[given_position(lines), 1, 0.5, 0.1, 0.1]]),
+        "which is not undecided",
+    ),
+    "a board that repeats itself": (lambda lines: change_step(lines, board=2 * first_step(lines)["board"]), "twice"),
+    "a board position that is a fraction": (lambda lines: change_step(lines, board=[[0.0, 1, 0.5, 0.1, 0.1]]), "entry"),
+    "a step again": (lambda lines: change_end(lines, step=0, revealed=[], remasked=[], undecided=0), "step must be at"),
+    "another end": (lambda lines: change_end(lines, tokens=[5] * 6), "tokens are not what the steps lead to"),
+    "another final state": (lambda lines: change_end(lines, state=[0] * 6), "state is not what the steps lead to"),
+    "fewer evaluations at the end": (lambda lines: change_end(lines, nfe=0), "nfe must be at least"),
 }
+
+
+def first_step(lines: list[dict]) -> dict:
+    return next(line for line in lines if "step" in line)
+
+
+def given_position(lines: list[dict]) -> int:
+    """A given position of the row that takes the first step."""
+    row = first_step(lines)["row"]
+    start = next(line for line in lines[1:] if line["row"] == row)
+    return start["state"].index(int(ao.GIVEN))
+
+
+def change_end(lines: list[dict], **values) -> list[dict]:
+    """Another end of the row that takes the first step; given a step, its line becomes that step."""
+    row = first_step(lines)["row"]
+    place = next(i for i, line in enumerate(lines) if line.get("row") == row and "finish_reason" in line)
+    line = lines[place] if "step" not in values else {"row": row, "nfe": lines[place]["nfe"]}
+    return [*lines[:place], line | values, *lines[place + 1 :]]
 
 
 def change_step(lines: list[dict], **values) -> list[dict]:
@@ -149,8 +195,7 @@ def change_step(lines: list[dict], **values) -> list[dict]:
 
 
 def change_event(lines: list[dict], **values) -> list[dict]:
-    step = next(line for line in lines if "step" in line)
-    return change_step(lines, revealed=[step["revealed"][0] | values])
+    return change_step(lines, revealed=[first_step(lines)["revealed"][0] | values])
 
 
 @pytest.mark.parametrize("case", BREAKS)
@@ -195,13 +240,28 @@ def test_a_trace_cut_anywhere_is_refused_or_whole(
     assert read == trace
 
 
+def test_a_very_long_number_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "trace.jsonl"
+    path.write_text(f'{{"anyorder_trace": {"9" * 5000}}}')
+    with pytest.raises(ao.UserError, match="line 1: this is not JSON"):
+        read_trace(path)
+
+
+def test_any_text_of_a_vocabulary_survives(tmp_path: Path) -> None:
+    """Byte-level tokenizers yield lone surrogates; separators of lines are not ends of lines."""
+    words = ("\ud800", "\u2028", "ä", "\n", '"')
+    trace = record(canvas=make_canvas(1, 4), vocabulary=words)
+    write_trace(tmp_path / "trace.jsonl", trace)
+    assert read_trace(tmp_path / "trace.jsonl").vocabulary == words
+
+
 def test_a_failed_write_leaves_the_earlier_trace(tmp_path: Path) -> None:
     path = tmp_path / "trace.jsonl"
     trace = record(canvas=make_canvas(3, 6))
     write_trace(path, trace)
     before = path.read_text()
     broken = replace(trace, task={"weight": float("nan")})
-    with pytest.raises(ValueError, match="JSON"):
+    with pytest.raises(ao.UserError, match="JSON"):
         write_trace(path, broken)
     assert path.read_text() == before
     assert list(tmp_path.iterdir()) == [path]

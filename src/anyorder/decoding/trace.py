@@ -13,6 +13,7 @@ for each row. Lines of different rows may be mixed; the lines of one row stand i
 ``state`` holds values of `State`. ``nfe`` counts the row's network evaluations, this step's included. ``board``, which
 may be absent, is what the network said at the undecided positions it was asked about, before anything was revealed.
 A position that is in ``remasked`` is not in ``revealed`` of the same step: one that is decided again is revealed only.
+In a file that has a position in both, it was taken back first and revealed then.
 """
 
 from __future__ import annotations
@@ -20,13 +21,15 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 from anyorder.core.canvas import State
 from anyorder.core.errors import UserError
 from anyorder.core.files import replacing
 from anyorder.decoding.decoder import stream
+from anyorder.decoding.trace_reader import FORMAT, read_trace
+from anyorder.decoding.trace_records import BoardEntry, Revealed, Trace, TraceRow, TraceStep
 
 if TYPE_CHECKING:
     from jaxtyping import Int64
@@ -37,70 +40,7 @@ if TYPE_CHECKING:
     from anyorder.decoding.result import Step
     from anyorder.decoding.strategies import Strategy
 
-FORMAT = 1
-
-
-class BoardEntry(NamedTuple):
-    """What the network said at one undecided position: the most probable token, its probability, margin, entropy."""
-
-    position: int
-    token: int
-    probability: float
-    margin: float
-    entropy: float
-
-
-@dataclass(frozen=True)
-class Revealed:
-    """A decision: the token, and the network's law at the position when it was made (entropy in nats)."""
-
-    position: int
-    token: int
-    log_probability: float
-    probability: float
-    margin: float
-    entropy: float
-
-
-@dataclass(frozen=True)
-class TraceStep:
-    """One step of one row."""
-
-    step: int
-    nfe: int
-    revealed: tuple[Revealed, ...]
-    remasked: tuple[int, ...]
-    undecided: int
-    board: tuple[BoardEntry, ...] | None = None
-
-
-@dataclass(frozen=True)
-class TraceRow:
-    """One row: how it started, its steps, how it ended."""
-
-    row: int
-    tokens: tuple[int, ...]
-    state: tuple[int, ...]
-    solution: tuple[int, ...] | None
-    steps: tuple[TraceStep, ...]
-    finish_reason: str
-    nfe: int
-    final_tokens: tuple[int, ...]
-    final_state: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Trace:
-    """A recorded decode."""
-
-    model: str
-    strategy: Mapping[str, str]
-    seed: int | None
-    task: Mapping[str, Any] | None
-    vocabulary: tuple[str, ...] | None
-    length: int
-    mask_token_id: int
-    rows: tuple[TraceRow, ...]
+__all__ = ["BoardEntry", "Revealed", "Trace", "TraceRow", "TraceStep", "read_trace", "trace_decode", "write_trace"]
 
 
 def trace_decode(
@@ -220,11 +160,15 @@ def write_trace(path: str | os.PathLike[str], trace: Trace) -> None:
     """Write a trace; the file appears whole or not at all.
 
     Raises:
-        UserError: where the file cannot be written.
+        UserError: where the file cannot be written, or the trace holds what JSON cannot (a NaN in ``task``, say).
     """
     with replacing(path) as file:
         for line in _lines(trace):
-            file.write(json.dumps(line, separators=(",", ":"), ensure_ascii=False, allow_nan=False) + "\n")
+            try:
+                text = json.dumps(line, separators=(",", ":"), allow_nan=False)
+            except (TypeError, ValueError) as error:
+                raise UserError(f"the trace cannot be written as JSON: {error}") from error
+            file.write(text + "\n")
 
 
 def _lines(trace: Trace) -> Iterator[dict[str, Any]]:
@@ -258,140 +202,3 @@ def _lines(trace: Trace) -> Iterator[dict[str, Any]]:
             "tokens": row.final_tokens,
             "state": row.final_state,
         }
-
-
-def read_trace(path: str | os.PathLike[str]) -> Trace:
-    """Read what `write_trace` wrote.
-
-    Raises:
-        UserError: where the file cannot be read or is no complete trace; the message names the line.
-    """
-    try:
-        with open(path, encoding="utf-8") as file:
-            text = file.read()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise UserError(f"cannot read the trace {path}: {reason}") from error
-    lines = [(number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
-    if not lines:
-        raise UserError(f"{path} is empty; a trace starts with a header line")
-    header = _Line(path, *lines[0])
-    if header.get("anyorder_trace", int) != FORMAT:
-        raise header.error(f"the trace has format {header.get('anyorder_trace', int)}; this version reads {FORMAT}")
-    length, mask = header.get("length", int), header.get("mask_token_id", int)
-    if length < 1:
-        raise header.error(f"length must be at least 1, not {length}")
-    begun: dict[int, _Line] = {}
-    taken: dict[int, list[TraceStep]] = {}
-    rows: dict[int, TraceRow] = {}
-    for number, content in lines[1:]:
-        line = _Line(path, number, content)
-        row = line.get("row", int)
-        if row in rows:
-            raise line.error(f"row {row} has already ended")
-        if row not in begun:
-            line.integers("tokens", length)
-            line.integers("state", length)
-            begun[row], taken[row] = line, []
-        elif "finish_reason" in line.values:
-            rows[row] = _ended(begun[row], taken[row], line, length)
-        elif "step" in line.values:
-            taken[row].append(_step_of(line, length))
-        else:
-            raise line.error(f"row {row} has already started, and this is neither a step nor its end")
-    missing = sorted(set(begun) - set(rows))
-    if missing or len(rows) != header.get("rows", int):
-        what = f"row {missing[0]} has no end" if missing else f"it has {len(rows)} of {header.get('rows', int)} rows"
-        raise UserError(f"{path} is cut short: {what}")
-    vocabulary = header.get("vocabulary", list | None)
-    return Trace(
-        model=header.get("model", str),
-        strategy={str(name): str(value) for name, value in header.get("strategy", dict).items()},
-        seed=header.get("seed", int | None),
-        task=header.get("task", dict | None),
-        vocabulary=None if vocabulary is None else tuple(map(str, vocabulary)),
-        length=length,
-        mask_token_id=mask,
-        rows=tuple(rows[row] for row in sorted(rows)),
-    )
-
-
-class _Line:
-    """One line of a trace file, with access that names the line when something is wrong."""
-
-    def __init__(self, path: str | os.PathLike[str], number: int, text: str) -> None:
-        self._where = f"{path}, line {number}"
-        try:
-            self.values = json.loads(text)
-        except (json.JSONDecodeError, RecursionError) as error:
-            raise self.error("this is not JSON; is the file cut short, or no trace?") from error
-        if not isinstance(self.values, dict):
-            raise self.error("a line of a trace is a JSON object")
-
-    def error(self, message: str) -> UserError:
-        return UserError(f"{self._where}: {message}")
-
-    def get(self, name: str, kind: Any) -> Any:
-        """The entry of that name and type; a missing one is null."""
-        value = self.values.get(name)
-        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-            raise self.error(f"{name} is missing or of the wrong type")
-        return value
-
-    def integers(self, name: str, count: int | None = None, most: int | None = None) -> tuple[int, ...]:
-        """A list of whole numbers, of that length, each below ``most`` and not negative."""
-        values = self.get(name, list)
-        if not all(isinstance(value, int) and not isinstance(value, bool) for value in values):
-            raise self.error(f"{name} must be whole numbers")
-        if count is not None and len(values) != count:
-            raise self.error(f"{name} has {len(values)} entries, but the length is {count}")
-        if most is not None and not all(0 <= value < most for value in values):
-            raise self.error(f"{name} must lie in [0, {most})")
-        return tuple(values)
-
-
-def _step_of(line: _Line, length: int) -> TraceStep:
-    events = []
-    for event in line.get("revealed", list):
-        try:
-            revealed = Revealed(**event)
-        except TypeError as error:
-            raise line.error(f"a revealed position needs exactly {', '.join(Revealed.__annotations__)}") from error
-        figures = (revealed.log_probability, revealed.probability, revealed.margin, revealed.entropy)
-        whole = isinstance(revealed.position, int) and isinstance(revealed.token, int)
-        if not whole or not 0 <= revealed.position < length or not all(_is_number(x) for x in figures):
-            raise line.error(f"a revealed position must lie in [0, {length}), with a token and four numbers")
-        events.append(revealed)
-    board = line.get("board", list | None)
-    if board is not None:
-        for entry in board:
-            good = isinstance(entry, list) and len(entry) == 5 and all(_is_number(x) for x in entry)
-            if not good or entry[0] not in range(length):
-                raise line.error("a board entry is [position, token, probability, margin, entropy]")
-        board = tuple(BoardEntry(*entry) for entry in board)
-    return TraceStep(
-        step=line.get("step", int),
-        nfe=line.get("nfe", int),
-        revealed=tuple(events),
-        remasked=line.integers("remasked", most=length),
-        undecided=line.get("undecided", int),
-        board=board,
-    )
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _ended(start: _Line, steps: list[TraceStep], end: _Line, length: int) -> TraceRow:
-    return TraceRow(
-        row=start.get("row", int),
-        tokens=start.integers("tokens", length),
-        state=start.integers("state", length),
-        solution=None if start.get("solution", list | None) is None else start.integers("solution", length),
-        steps=tuple(steps),
-        finish_reason=end.get("finish_reason", str),
-        nfe=end.get("nfe", int),
-        final_tokens=end.integers("tokens", length),
-        final_state=end.integers("state", length),
-    )
