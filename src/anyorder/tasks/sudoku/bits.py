@@ -69,13 +69,18 @@ def borrow(typing_context: Any, array: Any) -> Any:
 
 
 @njit(cache=True, nogil=True, inline="always")
-def next_word(stream):
-    """The next 64 random bits; ``stream`` (1,) uint64 is advanced."""
-    stream[0] += _STEP
-    z = stream[0]
+def mixed(z):
+    """SplitMix64's invertible mixer of a uint64."""
     z = (z ^ (z >> _S30)) * _MIX_A
     z = (z ^ (z >> _S27)) * _MIX_B
     return z ^ (z >> _S31)
+
+
+@njit(cache=True, nogil=True, inline="always")
+def next_word(stream):
+    """The next 64 random bits; ``stream`` (1,) uint64 is advanced."""
+    stream[0] += _STEP
+    return mixed(stream[0])
 
 
 @njit(cache=True, nogil=True)

@@ -123,7 +123,9 @@ class Puzzles:
         except FileNotFoundError as error:
             raise UserError(f"no such file: {path}") from error
         except (OSError, ValueError, EOFError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
-            raise UserError(f"{path} is no puzzle set, or is damaged; make it again with `anyorder data sudoku`") from error
+            raise UserError(
+                f"{path} is no puzzle set, or is damaged; make it again with `anyorder data sudoku`"
+            ) from error
         header = held.get("sudoku")
         needed = {"sudoku", "fingerprint", "puzzles", "solutions"}
         if header is None or not needed <= held.keys() or header.shape != (3,) or header[0] != FORMAT_VERSION:

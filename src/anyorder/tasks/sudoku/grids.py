@@ -3,7 +3,12 @@
 - Up to 6x6 the grids with first row 1..n are few (12 for 4x4, 39,168 for 6x6): all are listed once, one is drawn, and
   the digits are shuffled. Uniform.
 - 9x9: rejection with exact counts (:mod:`.grids9`). Uniform.
-- Otherwise (8x8, 10x10, 12x12 and larger): a randomised search fills the grid.
+- Other shapes (8x8, 10x10, 12x12 and larger): a randomised search fills a grid, and a Markov chain mixes it. Each move
+  splits part of the grid into cycles that can be swapped independently of each other and swaps each with probability
+  1/2: for two digits, the groups of their cells linked by shared units; for two rows of a band (two columns of a
+  stack), the cycles of columns (rows) in which the two lines hold the same digits. A move draws uniformly from a set
+  of grids that is the same seen from each of its members, so the uniform law is stationary; that the chain reaches
+  every grid is not proven. Its law is checked against exact ones on 6x6 and 9x9 in the tests.
 """
 
 from __future__ import annotations
@@ -19,10 +24,14 @@ from anyorder.core.errors import UserError
 
 from .bits import below, lowest, shuffle, start
 from .grids9 import Patterns, draw_nine, patterns
-from .layout import BOX_ROWS, CAND, OPEN, SIDE, borrowed
+from .layout import BOX_ROWS, CAND, OPEN, SIDE, UNIT_OF, UNITS, borrowed
 from .rules import Box
 from .search import choose, search
 from .state import assign, eliminate, load, propagate
+
+
+MOVES_PER_CELL = 2
+"""Length of the chain, in moves of each type per cell."""
 
 
 class Source(NamedTuple):
@@ -36,7 +45,7 @@ class Source(NamedTuple):
 def _list_grids(work, puzzle, out):
     w = borrowed(work)
     load(w.stack[0], w.infos[0], w.t, puzzle)
-    return search(w.stack, w.infos, w.t, 1 << 40, out)
+    return search(w.stack, w.infos, w.t, 1 << 40, 0, out)
 
 
 def list_grids(box: Box) -> NDArray[np.uint8]:
@@ -101,6 +110,78 @@ def _fill(w, grid):
 
 
 @njit(cache=True, nogil=True)
+def _swap_digits(w, grid):
+    """Move of the chain: swap two random digits in a random half of the groups of cells that they link."""
+    n, t = int(w.t[SIDE]), w.t
+    a = below(w.stream, n) + 1
+    b = below(w.stream, n - 1) + 1
+    b += b >= a
+    # Each unit holds one of each digit, so from an ``a`` every unit leads to one ``b``, and back.
+    mark, queue = w.scratch[0], w.scratch[1]
+    mark[: n * n] = 0
+    for first in range(n * n):
+        if grid[first] != a or mark[first]:
+            continue
+        swap = below(w.stream, 2)
+        size, at = 1, 0
+        queue[0] = first
+        mark[first] = 1
+        while at < size:
+            cell = queue[at]
+            at += 1
+            for kind in range(3):
+                unit = int(t[UNIT_OF + 4 * cell + kind])
+                for index in range(UNITS + 16 * unit, UNITS + 16 * unit + n):
+                    other = int(t[index])
+                    if mark[other] == 0 and (grid[other] == a or grid[other] == b):
+                        mark[other] = 1
+                        queue[size] = other
+                        size += 1
+        if swap:
+            for at in range(size):
+                grid[queue[at]] = a + b - grid[queue[at]]
+
+
+@njit(cache=True, nogil=True)
+def _swap_lines(w, grid, kind):
+    """Move of the chain: swap two rows of a band (``kind`` 0; columns of a stack, 1) in a random half of the cycles of
+    positions over which they hold the same digits."""
+    n, t = int(w.t[SIDE]), w.t
+    group = int(t[BOX_ROWS + kind])
+    if group < 2:
+        return
+    first = below(w.stream, n // group) * group
+    one = below(w.stream, group)
+    two = below(w.stream, group - 1)
+    two += two >= one
+    one, two = UNITS + 16 * (kind * n + first + one), UNITS + 16 * (kind * n + first + two)
+    where, done = w.scratch[0], w.scratch[1]
+    for position in range(n):
+        where[grid[t[one + position]]] = position
+        done[position] = 0
+    for begin in range(n):
+        if done[begin]:
+            continue
+        swap = below(w.stream, 2)
+        position = begin
+        while not done[position]:
+            done[position] = 1
+            upper, lower = int(t[one + position]), int(t[two + position])
+            position = where[grid[lower]]
+            if swap:
+                grid[upper], grid[lower] = grid[lower], grid[upper]
+
+
+@njit(cache=True, nogil=True)
+def mix(w, grid, moves):
+    """Run the chain for ``moves`` moves of each of the three types."""
+    for _ in range(moves):
+        _swap_digits(w, grid)
+        _swap_lines(w, grid, 0)
+        _swap_lines(w, grid, 1)
+
+
+@njit(cache=True, nogil=True)
 def draw(w, given, grid):
     """Write a random solution grid (cells,) to ``grid``. ``w`` is a borrowed workspace, ``given`` a :class:`Source`."""
     n = int(w.t[SIDE])
@@ -114,6 +195,7 @@ def draw(w, given, grid):
         draw_nine(w.stream, given.patterns, grid)
     else:
         _fill(w, grid)
+        mix(w, grid, MOVES_PER_CELL * n * n)
 
 
 @njit(cache=True, nogil=True)

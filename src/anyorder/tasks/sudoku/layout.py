@@ -43,7 +43,8 @@ class Workspace(NamedTuple):
     ``stack`` (depth, S_SIZE) int32 and ``infos`` (depth, INFO_SIZE) int64: states ``s`` and ``info`` for each depth of
     a search; every branch fills a cell, so cells + 1 are enough. ``events`` (m, 4) int16: the log, rows of strategy,
     kind, cell, digit (from 1; 0 for a pattern cell) in order of time; m = 0 writes none. ``notes`` (NOTES_SIZE,) int16.
-    ``scratch`` (3, 256) int64. ``stream`` (1,) uint64: the random stream.
+    ``scratch`` (3, 256) int64. ``stream`` (1,) uint64: the random stream. ``no_grids`` (0, cells) uint8: for searches
+    that only count.
     """
 
     t: NDArray[np.int16]
@@ -53,6 +54,7 @@ class Workspace(NamedTuple):
     notes: NDArray[np.int16]
     scratch: NDArray[np.int64]
     stream: NDArray[np.uint64]
+    no_grids: NDArray[np.uint8]
 
 
 def workspace(box_rows: int, box_columns: int, *, recording: bool = False) -> Workspace:
@@ -68,6 +70,7 @@ def workspace(box_rows: int, box_columns: int, *, recording: bool = False) -> Wo
         np.zeros(NOTES_SIZE, np.int16),
         np.zeros((3, 256), np.int64),
         np.zeros(1, np.uint64),
+        np.zeros((0, n * n), np.uint8),
     )
 
 
@@ -82,7 +85,14 @@ def borrowed(work):
         borrow(work.notes),
         borrow(work.scratch),
         borrow(work.stream),
+        borrow(work.no_grids),
     )
+
+
+@njit(cache=True, nogil=True)
+def quiet(w):
+    """The same workspace without room for events: the solver writes no log."""
+    return Workspace(w.t, w.stack, w.infos, w.events[:0], w.notes, w.scratch, w.stream, w.no_grids)
 
 
 @cache

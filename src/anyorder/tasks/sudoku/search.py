@@ -48,11 +48,11 @@ def choose(s, t):
 
 
 @njit(cache=True, nogil=True)
-def search(stack, infos, t, limit, solutions):
+def search(stack, infos, t, limit, branches, solutions):
     """Count solutions of the state at depth 0 of ``stack``, up to ``limit``; the first ones are written to the rows of
-    ``solutions`` (m, cells), as far as they go."""
+    ``solutions`` (m, cells), as far as they go. After ``branches`` branches (0: no bound) it gives up and returns -1."""
     cells = int(t[SIDE]) * int(t[SIDE])
-    found, depth = 0, 0
+    found, depth, taken = 0, 0, 0
     while depth >= 0:
         s, info = stack[depth], infos[depth]
         if not propagate(s, info, t):
@@ -70,6 +70,9 @@ def search(stack, infos, t, limit, solutions):
         cell, d = branch >> 4, branch & 15
         # The next level holds the choice, this one what is left without it.
         depth += 1
+        taken += 1
+        if taken == branches:
+            return -1
         stack[depth] = s
         infos[depth] = info
         eliminate(s, info, t, cell, d)
@@ -82,7 +85,7 @@ def _count_many(work, puzzles, limit, counts, solutions):
     w = borrowed(work)
     for row in range(puzzles.shape[0]):
         load(w.stack[0], w.infos[0], w.t, puzzles[row])
-        counts[row] = search(w.stack, w.infos, w.t, limit, solutions[row : row + 1])
+        counts[row] = search(w.stack, w.infos, w.t, limit, 0, solutions[row : row + 1])
 
 
 def count_solutions(box: Box, puzzles: ArrayLike, limit: int = 2) -> NDArray[np.int64]:

@@ -6,6 +6,8 @@ single's own rule, or a strategy that removed a rival candidate (another digit o
 place of the digit for a hidden one) which no filled cell excludes. So a lone single whose rival digits went by a naked
 pair has strategy 4, as in the published data, where a cell carries the strategy, or the list of strategies, that was
 needed to fill it; ``support`` is that list.
+
+Every fill equals the solution, if the puzzle has exactly one; with several, it is common to all of them.
 """
 
 from __future__ import annotations
@@ -88,29 +90,40 @@ class Solutions:
     used: NDArray[np.uint16]
 
 
+STUCK, SOLVED, CONTRADICTION = 0, 1, 2
+
+
 @njit(cache=True, nogil=True)
-def solve_rows(work, puzzles, grids, outcome, order, strategy, used):
-    """The loop of :func:`solve_many`; ``outcome`` (N,) uint8: 0 stuck, 1 solved, 2 contradiction."""
-    w = borrowed(work)
-    cells = puzzles.shape[1]
+def solve_row(w, puzzle, grid, order, strategy):
+    """Solve one puzzle and write down what :class:`Solutions` holds of it; ``w`` is a borrowed, recording workspace.
+
+    Returns:
+        STUCK, SOLVED or CONTRADICTION, and the mask of strategies used.
+    """
+    cells = puzzle.shape[0]
     s, info = w.stack[0], w.infos[0]
+    clear_log(w.notes)
+    load(s, info, w.t, puzzle)
+    used = run(w, -1, True)
+    grid[:] = s[VALUE : VALUE + cells]
+    order[:] = w.notes[ORDER : ORDER + cells]
+    for cell in range(cells):
+        support = int(w.notes[SUPPORT + cell])
+        strategy[cell] = highest(support) if support else 0
+    if info[BROKEN]:
+        return CONTRADICTION, used
+    return SOLVED if info[OPEN] == 0 else STUCK, used
+
+
+@njit(cache=True, nogil=True)
+def _solve_rows(work, puzzles, grids, outcome, order, strategy, used):
+    w = borrowed(work)
     for row in range(puzzles.shape[0]):
-        clear_log(w.notes)
-        load(s, info, w.t, puzzles[row])
-        used[row] = run(s, info, w.t, w.events, w.notes, w.scratch, -1, True)
-        grids[row] = s[VALUE : VALUE + cells]
-        if info[BROKEN]:
-            outcome[row] = 2
-        elif info[OPEN] == 0:
-            outcome[row] = 1
-        order[row] = w.notes[ORDER : ORDER + cells]
-        for cell in range(cells):
-            support = int(w.notes[SUPPORT + cell])
-            strategy[row, cell] = highest(support) if support else 0
+        outcome[row], used[row] = solve_row(w, puzzles[row], grids[row], order[row], strategy[row])
 
 
 def solve_many(box: Box, puzzles: ArrayLike) -> Solutions:
-    """Apply the seven strategies to each puzzle. ``puzzles`` (N, cells), 0 = blank; each should have one solution.
+    """Apply the seven strategies to each puzzle. ``puzzles`` (N, cells), 0 = blank.
 
     Raises:
         UserError: the puzzles do not fit the box.
@@ -119,13 +132,12 @@ def solve_many(box: Box, puzzles: ArrayLike) -> Solutions:
     shape = given.shape
     grids, outcome = np.zeros(shape, np.uint8), np.zeros(shape[0], np.uint8)
     order, strategy, used = np.full(shape, -1, np.int16), np.zeros(shape, np.uint8), np.zeros(shape[0], np.uint16)
-    solve_rows(box.workspace(recording=True), given, grids, outcome, order, strategy, used)
-    return Solutions(grids, outcome == 1, outcome == 2, order, strategy, used)
+    _solve_rows(box.workspace(recording=True), given, grids, outcome, order, strategy, used)
+    return Solutions(grids, outcome == SOLVED, outcome == CONTRADICTION, order, strategy, used)
 
 
 def solve(box: Box, puzzle: ArrayLike) -> Solution:
-    """Apply the seven strategies to one puzzle and keep every step. ``puzzle`` (cells,), 0 = blank; it should have one
-    solution.
+    """Apply the seven strategies to one puzzle and keep every step. ``puzzle`` (cells,), 0 = blank.
 
     Raises:
         UserError: the puzzle does not fit the box, or more than one is given.
@@ -136,10 +148,10 @@ def solve(box: Box, puzzle: ArrayLike) -> Solution:
     work, cells = box.workspace(recording=True), box.cells
     grids, outcome = np.zeros((1, cells), np.uint8), np.zeros(1, np.uint8)
     order, strategy, used = np.zeros((1, cells), np.int16), np.zeros((1, cells), np.uint8), np.zeros(1, np.uint16)
-    solve_rows(work, given, grids, outcome, order, strategy, used)
+    _solve_rows(work, given, grids, outcome, order, strategy, used)
     events, support = work.events[: work.notes[EVENTS]], work.notes[SUPPORT : SUPPORT + cells]
     steps = tuple(_steps(events.tolist(), support.tolist()))
-    return Solution(grids[0], outcome[0] == 1, outcome[0] == 2, steps)
+    return Solution(grids[0], outcome[0] == SOLVED, outcome[0] == CONTRADICTION, steps)
 
 
 def _steps(events: list[list[int]], support: list[int]) -> Iterator[Step]:

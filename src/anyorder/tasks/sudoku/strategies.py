@@ -18,10 +18,11 @@ id    strategy          what it concludes
 
 Rows come before columns before boxes, cells in reading order. One success is one pattern with everything that it
 removes. Strategies 2 to 7 are sound for any puzzle. The unique rectangle argues from uniqueness (four open cells that
-could be swapped would give a second solution), so on a puzzle with several solutions it may remove a right candidate:
-**apply it to puzzles known to have one solution**. Strategies 2 to 7 reach the same end in whatever order they are
-tried, and more clues never make them stop earlier; with the unique rectangle neither is certain, since a clue can
-break a rectangle. Ids, names and order: Shah, Dikkala, Wang and Panigrahy, arXiv 2409.10502 (id 0 marks a clue).
+could be swapped would give a second solution), so on a puzzle with several solutions it could remove a right
+candidate. Here it is never wrong: before the first rectangle an exhaustive search makes sure that there is one solution
+only, and on a puzzle with several the rectangle is not used. Strategies 2 to 7 reach the same end in whatever order
+they are tried, and more clues never make them stop earlier; with the rectangle neither is certain, since a clue can
+break one. Ids, names and order: Shah, Dikkala, Wang and Panigrahy, arXiv 2409.10502 (id 0 marks a clue).
 """
 
 from __future__ import annotations
@@ -52,6 +53,7 @@ from .layout import (
     UNITS,
     VALUE,
 )
+from .search import search
 from .state import assign, eliminate, hidden_single, lone_single, single_place
 
 LONE_SINGLE, HIDDEN_SINGLE, NAKED_PAIR, NAKED_TRIPLET, LOCKED_CANDIDATE, XY_WING, UNIQUE_RECTANGLE = range(2, 9)
@@ -66,8 +68,12 @@ STRATEGIES = {
 }
 """Strategy names by id."""
 
+BRANCHES = 100_000
+"""A search for a second solution that takes more branches is given up. No 9x9 puzzle comes near."""
+
 FILLED, PATTERN, REMOVED = 0, 1, 2
 """Kinds of events: a cell filled; a cell of the pattern that a removal rests on; a candidate removed."""
+
 
 @njit(cache=True, nogil=True)
 def clear_log(notes):
@@ -330,7 +336,8 @@ def _xy_wing(s, info, t, events, notes, pairs, masks, count, pincers, restart):
 
 
 @njit(cache=True, nogil=True)
-def _unique_rectangle(s, info, t, events, notes, pairs, masks, count):
+def _find_rectangle(s, t, pairs, masks, count, corners):
+    """Look for a unique rectangle: ``corners`` receives the elbow, its row's and its column's corner, and the fourth."""
     n = int(t[SIDE])
     for i in range(count):
         elbow, mask = pairs[i], masks[i]
@@ -347,26 +354,27 @@ def _unique_rectangle(s, info, t, events, notes, pairs, masks, count):
                     continue  # the rectangle must lie in exactly two boxes
                 fourth = t[UNIT_OF + 4 * down] * n + t[UNIT_OF + 4 * across + 1] - n
                 held = s[CAND + fourth]
-                if held & mask != mask or held == mask:
-                    continue
-                _note(events, notes, UNIQUE_RECTANGLE, PATTERN, elbow, 0)
-                _note(events, notes, UNIQUE_RECTANGLE, PATTERN, across, 0)
-                _note(events, notes, UNIQUE_RECTANGLE, PATTERN, down, 0)
-                _note(events, notes, UNIQUE_RECTANGLE, PATTERN, fourth, 0)
-                _remove(s, info, t, events, notes, UNIQUE_RECTANGLE, fourth, mask)
-                return True
+                if held & mask == mask and held != mask:
+                    corners[0], corners[1], corners[2], corners[3] = elbow, across, down, fourth
+                    return True
     return False
 
 
 @njit(cache=True, nogil=True)
-def run(s, info, t, events, notes, scratch, target, restart):
-    """Apply the strategies until the grid is full, nothing applies, or a contradiction shows.
+def _has_one_solution(w):
+    """Whether the state at depth 0 has exactly one solution; False also where the search is given up."""
+    w.stack[1] = w.stack[0]
+    w.infos[1] = w.infos[0]
+    return search(w.stack[1:], w.infos[1:], w.t, 2, BRANCHES, w.no_grids) == 1
+
+
+@njit(cache=True, nogil=True)
+def run(w, target, restart):
+    """Apply the strategies to the state at depth 0 until the grid is full, nothing applies, or a contradiction shows.
 
     Args:
-        s, info: the state, loaded with a puzzle.
-        t: the box's tables.
-        events, notes: where to write (:class:`.layout.Workspace`).
-        scratch: (3, 256) int64, overwritten.
+        w: a borrowed workspace; ``w.stack[0]`` and ``w.infos[0]`` are loaded with a puzzle. Steps are written to
+            ``w.events`` and ``w.notes`` if there is room for events.
         target: stop as soon as this cell is filled; -1 to go on to the end.
         restart: start again at the first strategy after each success. False lets strategies 4 to 7 take everything
             that they find in one sweep; they reach the same end, faster, but the steps are not in the stated order.
@@ -374,8 +382,9 @@ def run(s, info, t, events, notes, scratch, target, restart):
     Returns:
         a mask with bit ``s`` set for every strategy ``s`` that succeeded.
     """
-    used = 0
-    pairs, masks, pincers = scratch[0], scratch[1], scratch[2]
+    s, info, t, events, notes = w.stack[0], w.infos[0], w.t, w.events, w.notes
+    pairs, masks, others = w.scratch[0], w.scratch[1], w.scratch[2]
+    used, unique = 0, False
     while info[OPEN] > 0 and info[BROKEN] == 0:
         if target >= 0 and s[VALUE + target] > 0:
             break
@@ -401,16 +410,24 @@ def run(s, info, t, events, notes, scratch, target, restart):
         info[CHANGED] = 0
         if _naked_pair(s, info, t, events, notes, pairs, masks, restart):
             used |= 1 << NAKED_PAIR
-        elif _naked_triplet(s, info, t, events, notes, pairs, masks, restart):
+            continue
+        if _naked_triplet(s, info, t, events, notes, pairs, masks, restart):
             used |= 1 << NAKED_TRIPLET
-        elif _locked_candidate(s, info, t, events, notes, pairs, masks, restart):
+            continue
+        if _locked_candidate(s, info, t, events, notes, pairs, masks, restart):
             used |= 1 << LOCKED_CANDIDATE
-        else:
-            count = _bivalue(s, t, pairs, masks)
-            if _xy_wing(s, info, t, events, notes, pairs, masks, count, pincers, restart):
-                used |= 1 << XY_WING
-            elif _unique_rectangle(s, info, t, events, notes, pairs, masks, count):
-                used |= 1 << UNIQUE_RECTANGLE
-            else:
-                break
+            continue
+        count = _bivalue(s, t, pairs, masks)
+        if _xy_wing(s, info, t, events, notes, pairs, masks, count, others, restart):
+            used |= 1 << XY_WING
+            continue
+        if not _find_rectangle(s, t, pairs, masks, count, others):
+            break
+        if not unique and not _has_one_solution(w):
+            break
+        unique = True
+        used |= 1 << UNIQUE_RECTANGLE
+        for corner in range(4):
+            _note(events, notes, UNIQUE_RECTANGLE, PATTERN, others[corner], 0)
+        _remove(s, info, t, events, notes, UNIQUE_RECTANGLE, others[3], int(s[CAND + others[0]]))
     return used

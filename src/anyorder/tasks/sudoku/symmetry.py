@@ -4,6 +4,11 @@ A symmetry relabels the digits, permutes the bands, the stacks, the rows inside 
 stack, and for square boxes may transpose. For 9x9 these are 9! * 2 * 6^8 = 1,218,998,108,160 maps (Russell and Jarvis,
 "Mathematics of Sudoku II", 2006). Applied to a puzzle and its solution alike, they keep validity, uniqueness, and
 which puzzles the seven strategies solve.
+
+:func:`symmetry_keys` gives a puzzle a 64-bit key that no symmetry changes. It is colour refinement (Weisfeiler and
+Leman, 1968) on clues, lines, bands, boxes and digits: each is coloured by the colours of what it touches, over and
+over. Copies always share a key, so keeping one puzzle per key never counts a copy; two puzzles that are no copies
+share one only if refinement cannot tell them apart or the hash collides, and then one too many is dropped.
 """
 
 from __future__ import annotations
@@ -11,11 +16,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numba import njit
+from numpy.typing import ArrayLike, NDArray
 
 from anyorder.core.errors import UserError
 
-from .rules import Box
+from .bits import mixed
+from .layout import BOX_COLUMNS, BOX_ROWS, SIDE, UNIT_OF, borrowed
+from .rules import Box, as_grids
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,3 +93,62 @@ def augment(
         )
     symmetries = random_symmetries(box, len(puzzles), rng)
     return symmetries.apply(puzzles), symmetries.apply(solutions)
+
+
+ROUNDS = 5
+"""Rounds of colour refinement."""
+
+
+@njit(cache=True, nogil=True)
+def symmetry_key(t, puzzle):
+    """The key of one puzzle (cells,), uint64; ``t`` are the tables of its box."""
+    n, box_rows, box_columns = int(t[SIDE]), int(t[BOX_ROWS]), int(t[BOX_COLUMNS])
+    one = np.uint64(1)
+    # Rows and columns change places under a transposition only if the box is square.
+    column_salt = np.uint64(0) if box_rows == box_columns else np.uint64(0x9E3779B97F4A7C15)
+    color = np.full(n * n, one)
+    unit, group, digit = np.empty(3 * n, np.uint64), np.empty(2 * n, np.uint64), np.empty(n + 1, np.uint64)
+    for _ in range(ROUNDS):
+        unit[:] = 0
+        group[:] = 0
+        digit[:] = 0
+        for cell in range(n * n):
+            if puzzle[cell] > 0:
+                shade = mixed(color[cell])
+                for kind in range(3):
+                    unit[t[UNIT_OF + 4 * cell + kind]] += shade
+                digit[puzzle[cell]] += shade
+        for line in range(2 * n):
+            per_group = box_rows if line < n else box_columns
+            group[line // n * n + line % n // per_group] += mixed(unit[line])
+        for cell in range(n * n):
+            if puzzle[cell] > 0:
+                row, column = t[UNIT_OF + 4 * cell], t[UNIT_OF + 4 * cell + 1]
+                across = mixed(mixed(unit[row] + one) + group[row // box_rows])
+                down = mixed(mixed(unit[column] + one) + group[n + (column - n) // box_columns] + column_salt)
+                box = mixed(unit[t[UNIT_OF + 4 * cell + 2]] + np.uint64(2))
+                color[cell] = mixed(across + down) + box + mixed(digit[puzzle[cell]] + np.uint64(3))
+    key = np.uint64(0)
+    for cell in range(n * n):
+        if puzzle[cell] > 0:
+            key += mixed(color[cell])
+    return mixed(key)
+
+
+@njit(cache=True, nogil=True)
+def _symmetry_keys(work, puzzles, keys):
+    w = borrowed(work)
+    for row in range(puzzles.shape[0]):
+        keys[row] = symmetry_key(w.t, puzzles[row])
+
+
+def symmetry_keys(box: Box, puzzles: ArrayLike) -> NDArray[np.uint64]:
+    """(N,): keys that are equal for symmetric copies, and (but for chance) for them alone. ``puzzles`` (N, cells).
+
+    Raises:
+        UserError: the puzzles do not fit the box.
+    """
+    grids = as_grids(box, puzzles)
+    keys = np.zeros(len(grids), np.uint64)
+    _symmetry_keys(box.workspace(), grids, keys)
+    return keys
