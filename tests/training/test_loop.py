@@ -15,6 +15,7 @@ from training_children import limited
 
 from anyorder.core.errors import UserError
 from anyorder.models.checkpoints import from_pretrained
+from anyorder.tasks.sudoku import Puzzles
 from anyorder.training import Interrupted, export_shards, state, train
 from anyorder.training.__main__ import main
 from anyorder.training.journal import read_journal
@@ -113,20 +114,28 @@ def test_a_signal_saves_and_leaves(tiny: Any, tmp_path: Path, monkeypatch: Any, 
     assert digests(tmp_path / "legs") == digests(tmp_path / "whole")
 
 
-def test_changed_settings_are_named(tiny: Any, tmp_path: Path) -> None:
+def test_changed_settings_are_named(tiny: Any, tmp_path: Path, data_file: Path) -> None:
+    puzzles, moved = Puzzles.load(data_file), tmp_path / "moved.npz"
     train(tiny(), tmp_path, minutes=1e-6, threads=1)
     model = {**tiny().model, "width": 8}
     with pytest.raises(UserError, match="was trained with another model"):
         train(tiny(model=model), tmp_path, allow_changes=True)
     with pytest.raises(UserError, match=r"optimizer.adamw.rate was 0.003 and is 0.1 \(--allow-changes accepts this\)"):
         train(tiny(optimizer={"adamw": {"rate": 0.1}, "muon": {}}), tmp_path)
-    with pytest.raises(UserError, match="fingerprints differ"):
-        train(tiny(data={"path": tiny().data.path, "limit": 7}), tmp_path, allow_changes=True)
-    result = train(tiny(optimizer={"adamw": {"rate": 0.1}, "muon": {}}), tmp_path, allow_changes=True, threads=1)
+    with pytest.raises(UserError, match=r"data\.augment was True and is False"):
+        train(tiny(data={"path": str(data_file), "augment": False}), tmp_path)
+    puzzles.save(moved)
+    # The same data elsewhere are the same data; other data are not, wherever they lie.
+    assert train(tiny(data={"path": str(moved)}), tmp_path, minutes=1e-6, threads=1).step == 2
+    puzzles.rows(slice(100)).save(moved)
+    with pytest.raises(UserError, match="their fingerprints differ"):
+        train(tiny(data={"path": str(moved)}), tmp_path)
+    changes = {"optimizer": {"adamw": {"rate": 0.1}, "muon": {}}, "data": {"path": str(moved)}}
+    result = train(tiny(**changes), tmp_path, allow_changes=True, threads=1)
     assert result.finished
     assert "rate: 0.1\n" in (tmp_path / "model" / "README.md").read_text()
-    resumed = next(record for record in read_journal(tmp_path / "log.jsonl") if record["kind"] == "resume")
-    assert "optimizer" in resumed["changes"]
+    resumed = [record for record in read_journal(tmp_path / "log.jsonl") if record["kind"] == "resume"]
+    assert [set(record["changes"]) for record in resumed] == [set(), {"data_fingerprint", "optimizer"}]
 
 
 def test_a_damaged_checkpoint_stops_the_resume(tiny: Any, tmp_path: Path) -> None:

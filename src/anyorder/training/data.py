@@ -5,6 +5,7 @@ Generated puzzles are a function of the settings alone, so a run directory that 
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ import numpy as np
 
 from anyorder.core.errors import UserError
 from anyorder.tasks.sudoku import Box, Puzzles, SudokuData, generate
+from anyorder.tasks.sudoku.generator import Grade
+from anyorder.tasks.sudoku.symmetry import symmetry_keys
 from anyorder.training.settings import DataSettings, TaskSettings, TrainSettings
 
 
@@ -64,22 +67,31 @@ def read_puzzle_set(path: str, box: Box) -> Puzzles:
     return puzzles
 
 
-def held_out(settings: TrainSettings, grade: str, data: SudokuData, run_dir: Path) -> Puzzles:
-    """Generated puzzles of a grade, ``evaluation.puzzles`` less those that are training puzzles; kept in ``run_dir``.
+def held_out(settings: TrainSettings, grade: Grade, data: SudokuData, run_dir: Path) -> Puzzles:
+    """Generated puzzles of a grade, ``evaluation.puzzles`` less those met in training; kept in ``run_dir``.
 
-    Symmetry copies of training puzzles are not looked for: at 9x9 chance meets none, at 4x4 there is hardly anything
-    else.
+    What counts as met is ``data.distinct``: symmetric copies of training puzzles, or equal puzzles alone.
     """
-    rules = settings.evaluation
+    rules, distinct = settings.evaluation, settings.data.distinct
     path = run_dir / f"heldout-{grade}-{rules.seed}-{rules.puzzles}.npz"
+    wanted = dataclasses.replace(settings.data, count=rules.puzzles, seed=rules.seed, grade=grade)
+    origin = f"{_origin(settings.task, wanted)}, not in {data.fingerprint}"
     if path.exists():
-        return Puzzles.load(path)
+        known = Puzzles.load(path)
+        if known.origin == origin:
+            return known
     box = task_box(settings.task)
-    made = _make(box, rules.puzzles, rules.seed, grade)
-    known = set(map(bytes, data.set.puzzles))
-    fresh = made.rows(np.array([bytes(puzzle) not in known for puzzle in made.puzzles], bool))
+    made = _make(box, wanted)
+    met = set(_names(box, data.set.puzzles, distinct))
+    fresh = made.rows(np.array([name not in met for name in _names(box, made.puzzles, distinct)], bool))
+    fresh = dataclasses.replace(fresh, origin=origin)
     fresh.save(path)
     return fresh
+
+
+def _names(box: Box, puzzles: np.ndarray, distinct: str) -> list[Any]:
+    """What tells puzzles apart."""
+    return symmetry_keys(box, puzzles).tolist() if distinct == "symmetry" else [bytes(puzzle) for puzzle in puzzles]
 
 
 def _generated(settings: TrainSettings, run_dir: Path) -> Puzzles:
@@ -92,16 +104,18 @@ def _generated(settings: TrainSettings, run_dir: Path) -> Puzzles:
                 f"{path} was made by other settings ({puzzles.origin}); delete it, or choose another --run-dir"
             )
         return puzzles
-    made = _make(task_box(settings.task), data.count, data.seed, data.grade)
+    made = _make(task_box(settings.task), data)
     puzzles = Puzzles(made.box, made.puzzles, made.solutions, origin=origin)
     puzzles.save(path)
     return puzzles
 
 
-def _make(box: Box, count: int, seed: int, grade: str) -> Puzzles:
-    options: dict[str, Any] = {} if grade == "any" else {"grade": grade}
-    return generate(box, count, seed, workers=os.cpu_count() or 1, **options)
+def _make(box: Box, data: DataSettings) -> Puzzles:
+    workers = os.cpu_count() or 1
+    return generate(box, data.count, data.seed, grade=data.grade, distinct=data.distinct, workers=workers)
 
 
 def _origin(task: TaskSettings, data: DataSettings) -> str:
-    return f"{task.box_rows}x{task.box_columns} boxes, count {data.count}, seed {data.seed}, grade {data.grade}"
+    kind = f"count {data.count}, seed {data.seed}, grade {data.grade}"
+    copies = ", symmetric copies among them" if data.distinct == "puzzle" else ""
+    return f"{task.box_rows}x{task.box_columns} boxes, {kind}{copies}"

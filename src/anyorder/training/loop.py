@@ -82,7 +82,7 @@ def train(
         run_dir: holds the data, the checkpoints, the log and, at the end, the model.
         minutes: stop after this wall time (with a checkpoint); the same call continues.
         start_from: a checkpoint folder or an exported one to begin with where ``run_dir`` holds none.
-        allow_changes: accept settings that differ from those of the checkpoint (never the model, task or data).
+        allow_changes: accept settings and data that differ from those of the checkpoint (never the model or task).
         threads: of torch on a CPU; None leaves torch's own choice.
         show_progress: a progress bar on standard error.
 
@@ -183,8 +183,14 @@ class Trainer:
             return
         checkpoint, path = found
         changes = self.run_dir.check_settings(self.settings, checkpoint, path, allow_changes=allow_changes)
-        if checkpoint.data["data_fingerprint"] != self.data.fingerprint:
-            raise UserError(f"the training data are not those of the checkpoint {path}: their fingerprints differ")
+        fingerprints = [checkpoint.data["data_fingerprint"], self.data.fingerprint]
+        if fingerprints[0] != fingerprints[1]:
+            if not allow_changes:
+                raise UserError(
+                    f"the training data are not those of the checkpoint {path}: their fingerprints differ "
+                    "(--allow-changes accepts this)"
+                )
+            changes["data_fingerprint"] = fingerprints
         live = self.tensors()
         if set(live) != set(checkpoint.tensors):
             raise UserError(f"the checkpoint {path} does not fit: it holds {', '.join(sorted(checkpoint.tensors))}")

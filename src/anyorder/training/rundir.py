@@ -21,6 +21,7 @@ from accelerate import Accelerator
 
 import anyorder.training.state as state
 from anyorder.core.errors import UserError
+from anyorder.training.build import model_config
 from anyorder.training.settings import TrainSettings
 from anyorder.training.shards import import_shards, is_export
 
@@ -67,7 +68,11 @@ class RunDirectory:
             UserError: the model or the task differs, or, without ``allow_changes``, anything that changes the result.
                 ``steps`` may grow while the decay has not begun.
         """
-        then, now = checkpoint.data["settings"], settings.to_dict()
+        before = TrainSettings.from_dict(checkpoint.data["settings"])
+        then, now = before.to_dict(), settings.to_dict()
+        # What a file leaves out has its default, then as now; what the data are is told by their fingerprint.
+        then["model"], now["model"] = model_config(before).to_dict(), model_config(settings).to_dict()
+        then["data"], now["data"] = ({"augment": values["data"]["augment"]} for values in (then, now))
         changes = {
             name: [then.get(name), now.get(name)]
             for name in sorted({*then, *now})

@@ -56,6 +56,8 @@ class DataSettings:
         count: base puzzles to generate (before augmentation).
         seed: seed of the generator; held-out puzzles come from another (``evaluation.seed``).
         grade: grade of the generated puzzles: "logic" (the seven strategies finish), "hard" (they do not), "any".
+        distinct: "symmetry" makes no symmetric copy of another puzzle, "puzzle" only no equal one (small boxes have
+            few puzzles up to symmetry). Held-out puzzles keep the same distance from the training puzzles.
         path: a data file (.npz, or a table or text with solutions) to use instead of generating.
         augment: draw a random symmetry of the puzzle each time it is used.
         limit: use only this many of the puzzles.
@@ -64,6 +66,7 @@ class DataSettings:
     count: int = 60_000
     seed: int = 0
     grade: Literal["any", "logic", "hard"] = "any"
+    distinct: Literal["symmetry", "puzzle"] = "symmetry"
     path: str | None = None
     augment: bool = True
     limit: int | None = None
