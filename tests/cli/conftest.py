@@ -16,7 +16,7 @@ BOX = Box(2, 2)
 
 @pytest.fixture(scope="session")
 def puzzles() -> Puzzles:
-    return generate(BOX, 12, 5)
+    return generate(BOX, 12, 5, grade="any", distinct="puzzle")
 
 
 @pytest.fixture(scope="session")

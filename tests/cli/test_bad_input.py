@@ -9,13 +9,16 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anyorder.cli.app import main
+from anyorder.core.errors import UserError
+from anyorder.experiments.puzzles import read
 
 EXECUTABLE = Path(sys.executable).with_name("anyorder")
 GOOD = "1234341221434321"
@@ -71,8 +74,8 @@ def test_a_puzzle_without_any_solution_is_contradictory(
     tmp_path: Path, model_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "bad.txt"
-    path.write_text("1000000000000000\n1230000000004000\n")  # the fourth cell of the first row can be neither
-    assert "puzzle 2" in refused(capsys, "solve", path, "--model", model_folder)
+    path.write_text("1000000000000000\n1230000400000000\n")  # the fourth cell has no candidate
+    assert "line 2: the clues contradict each other" in refused(capsys, "solve", path, "--model", model_folder)
 
 
 def test_missing_files_and_folders_in_their_place(
@@ -183,18 +186,20 @@ puzzle_text = st.one_of(
 
 
 @given(puzzle_text)
-def test_no_puzzle_file_breaks_the_reader(
-    model_folder: Path, tmp_path_factory: pytest.TempPathFactory, text: str
-) -> None:
+def test_no_puzzle_file_breaks_the_reader(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
     path = tmp_path_factory.getbasetemp() / "fuzz.csv"
     path.write_text(text, encoding="utf-8")
-    assert main(["solve", str(path), "--model", str(model_folder)]) in (0, 2)
+    try:
+        puzzles = read(path)
+    except UserError as refusal:
+        assert "\n" not in str(refusal)  # noqa: PT017 - either outcome is right, a traceback is not
+    else:
+        assert len(puzzles) == len(puzzles.puzzles) > 0
 
 
+@settings(max_examples=20)
 @given(st.dictionaries(st.text(max_size=12), st.recursive(st.none() | st.integers() | st.text(max_size=6), st.lists)))
-def test_no_configuration_breaks_the_reader(
-    tmp_path_factory: pytest.TempPathFactory, content: dict[str, object]
-) -> None:
+def test_no_configuration_breaks_the_command(tmp_path_factory: pytest.TempPathFactory, content: dict[str, Any]) -> None:
     folder = tmp_path_factory.getbasetemp()
     (folder / "fuzz.yaml").write_text(json.dumps(content), encoding="utf-8")
     assert main(["train", str(folder / "fuzz.yaml"), "--run-dir", str(folder / "fuzz-run"), "--quiet"]) == 2
@@ -245,11 +250,11 @@ def test_an_interruption_leaves_one_line_and_no_file(tmp_path: Path, number: sig
 
 
 def _wait_until_busy(process: subprocess.Popen[str]) -> None:
-    """Until the process has used some processor time of its own work, which starts after its imports."""
+    """Until the process has used the processor for longer than its imports take."""
     ticks = os.sysconf("SC_CLK_TCK")
-    for _ in range(600):
+    while process.poll() is None:
         fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
-        if (int(fields[11]) + int(fields[12])) / ticks > 4:
+        if (int(fields[11]) + int(fields[12])) / ticks > 2.5:
             return
         time.sleep(0.1)
-    raise AssertionError("the command never got to work")
+    raise AssertionError("the command ended before it could be interrupted")

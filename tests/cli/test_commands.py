@@ -115,7 +115,7 @@ def test_view_makes_a_page(puzzle_file: Path, model_folder: Path, tmp_path: Path
 def test_data_is_made_once_and_the_same_for_any_number_of_workers(tmp_path: Path, suffix: str) -> None:
     paths = [tmp_path / f"{workers}{suffix}" for workers in (1, 2)]
     for workers, path in zip(("1", "2"), paths, strict=True):
-        options = ["--count", "9", "--box", "2x2", "--seed", "7", "--workers", workers]
+        options = ["--count", "9", "--box", "2x3", "--seed", "7", "--workers", workers]
         assert run("data", "sudoku", *options, "--out", path) == 0
     if suffix == ".npz":
         first, second = (Puzzles.load(path) for path in paths)
@@ -128,7 +128,7 @@ def test_data_is_made_once_and_the_same_for_any_number_of_workers(tmp_path: Path
 def test_made_data_can_be_solved(model_folder: Path, tmp_path: Path) -> None:
     for suffix in (".csv", ".txt"):
         path = tmp_path / f"puzzles{suffix}"
-        assert run("data", "sudoku", "--count", "4", "--box", "2x2", "--out", path) == 0
+        assert run("data", "sudoku", "--count", "4", "--box", "2x2", "--distinct", "puzzle", "--out", path) == 0
         assert run("solve", path, "--model", model_folder) == 0
 
 
@@ -157,7 +157,7 @@ def test_train_goes_on_and_ends_with_a_model(tmp_path: Path, capsys: pytest.Capt
     config.write_text(
         "name: small\ntask: {box_rows: 2, box_columns: 2}\n"
         "model: {layers: 1, heads: 2, width: 16, mlp_width: 32, positions: grid}\n"
-        "data: {count: 64}\nsteps: 4\nbatch_size: 8\nevaluation: {puzzles: 0}\n"
+        "data: {count: 64, distinct: puzzle}\nsteps: 4\nbatch_size: 8\nevaluation: {puzzles: 0}\n"
         "schedule: {warmup_steps: 1}\n"
     )
     folder = tmp_path / "run"

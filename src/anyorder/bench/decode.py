@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from anyorder.decoding.strategies import strategies
 
 from anyorder.bench.result import BenchResult
 from anyorder.core.canvas import Canvas
 from anyorder.core.errors import UserError
 from anyorder.decoding import decode
+from anyorder.decoding.strategies import strategies
 from anyorder.planning.statistics import Cut, statistics
 from anyorder.tasks.sudoku import Box, generate
 
@@ -114,7 +114,7 @@ def bench_decode(
         raise UserError("the decode benchmark needs a Sudoku model")
     box = Box(task["box_rows"], task["box_columns"])
     device = next(model.parameters()).device
-    puzzles = generate(box, batch_size, SEED)
+    puzzles = generate(box, batch_size, SEED, grade="any", distinct="puzzle")
     tokens = torch.from_numpy(puzzles.puzzles.astype(np.int64)).to(device)
     canvas = Canvas(tokens, tokens == 0)
     parts = strategies[strategy].parts()

@@ -34,8 +34,10 @@ class Data:
     """the puzzles depend on it and on the settings, not on --workers"""
     box: str = "3x3"
     """box shape, rows x columns: 2x2, 2x3, 3x3, 3x4, 4x4"""
-    grade: Literal["any", "logic", "hard"] = "any"
+    grade: Literal["logic", "hard", "any"] = "logic"
     """logic: the seven strategies finish it; hard: they do not"""
+    distinct: Literal["symmetry", "puzzle"] = "symmetry"
+    """symmetry: no puzzle is a symmetric copy of another; puzzle: none equals another"""
     workers: IntOption = None
     """threads that work at once (default: all cores)"""
 
@@ -60,6 +62,7 @@ class Data:
                 self.count,
                 self.seed,
                 grade=self.grade,
+                distinct=self.distinct,
                 workers=self.workers or os.cpu_count() or 1,
                 progress=progress,
             )

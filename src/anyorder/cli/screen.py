@@ -21,10 +21,18 @@ if TYPE_CHECKING:
 WIDE = 160
 
 
+class Output(Console):
+    """A console whose reader may go away: that is told to the caller, where rich would end the process."""
+
+    def on_broken_pipe(self) -> None:
+        """Raise the error that rich is about to swallow."""
+        raise BrokenPipeError
+
+
 def output() -> Console:
     """The console of results, on standard output as it is now (tests replace it)."""
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=WIDE)
+    console = Output(highlight=False)
+    return console if console.is_terminal else Output(highlight=False, width=WIDE)
 
 
 def messages() -> Console:

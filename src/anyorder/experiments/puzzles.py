@@ -1,7 +1,7 @@
 """The puzzles that a measurement decodes: read from a file or generated, checked, and graded by the seven strategies.
 
-Every clue is checked before anything is decoded: a puzzle whose clues break a rule is refused with its place in the
-file. Puzzles are split by whether the seven strategies finish them (*logic*), because a model of the order in which a
+Everything is checked before anything is decoded: puzzles without a solution are refused with their place in the file.
+Puzzles are split by whether the seven strategies finish them (*logic*), because a model of the order in which a
 puzzle can be solved is judged apart on those that have such an order.
 """
 
@@ -17,15 +17,16 @@ import torch
 
 from anyorder.core.canvas import Canvas
 from anyorder.core.errors import UserError
-from anyorder.tasks.sudoku import Box, generate
+from anyorder.tasks.sudoku import Box, count_solutions, generate
 from anyorder.tasks.sudoku.formats import read_puzzles
-from anyorder.tasks.sudoku.rules import units_valid
 from anyorder.tasks.sudoku.solver import solve_many
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from anyorder.models.transformer import Transformer
+
+SEARCHED = 9  # grids of up to this size are searched for a solution; larger ones only by the seven strategies
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +50,6 @@ class PuzzleSet:
     def __post_init__(self) -> None:
         if len(self.puzzles) == 0:
             raise UserError(f"{self.name} holds no puzzle")
-        check_clues(self.name, self.box, self.puzzles)
 
     def __len__(self) -> int:
         return len(self.puzzles)
@@ -82,30 +82,23 @@ def read(path: Path, *, limit: int | None = None, grade: bool = True) -> PuzzleS
     """The puzzles of a file, graded.
 
     Raises:
-        UserError: the file is missing, unreadable or empty, or a puzzle's clues break a rule.
+        UserError: the file is missing, unreadable or empty, a puzzle's clues break a rule, or no grid agrees with them.
     """
     file = read_puzzles(path)
     puzzles = PuzzleSet(path.name, file.box, file.puzzles, file.solutions).first(limit)
+    if puzzles.solutions is None:
+        empty = _without_solution(puzzles)
+        if empty.any():
+            line = file.lines[int(np.argmax(empty))]
+            raise UserError(f"{path}, line {line}: the clues contradict each other: no grid agrees with them")
     return puzzles.graded() if grade else puzzles
 
 
-def check_clues(name: str, box: Box, puzzles: NDArray[np.uint8]) -> None:
-    """Refuse puzzles in which a row, column or box holds a digit twice."""
-    valid = units_valid(box, puzzles)
-    if not valid.all():
-        first = int(np.argmin(valid))
-        grid = puzzles[first]
-        held = next(unit for unit in box.units if len(set(grid[unit][grid[unit] > 0])) < (grid[unit] > 0).sum())
-        digits, counts = np.unique(grid[held][grid[held] > 0], return_counts=True)
-        digit = int(digits[np.argmax(counts)])
-        cells = ", ".join(_place(box, int(cell)) for cell in held if grid[cell] == digit)
-        more = int((~valid).sum()) - 1
-        others = f" (and {more} more puzzles)" if more else ""
-        raise UserError(f"{name}, puzzle {first + 1}: contradictory clues, {digit} stands at {cells}{others}")
-
-
-def _place(box: Box, cell: int) -> str:
-    return f"row {cell // box.size + 1} column {cell % box.size + 1}"
+def _without_solution(puzzles: PuzzleSet) -> NDArray[np.bool_]:
+    """(N,): the puzzles that are known to have no solution, although no unit holds a digit twice."""
+    if puzzles.box.size > SEARCHED:
+        return solve_many(puzzles.box, puzzles.puzzles).contradiction
+    return count_solutions(puzzles.box, puzzles.puzzles, limit=1) == 0
 
 
 def unseen(model: Transformer, count: int, seed: int) -> PuzzleSet:
@@ -117,5 +110,6 @@ def unseen(model: Transformer, count: int, seed: int) -> PuzzleSet:
     task = model.task
     if not task or task.get("name") != "sudoku":
         raise UserError("the model is no Sudoku model; name one that is")
-    made = generate(Box(task["box_rows"], task["box_columns"]), count, seed)
+    # Small boxes have few puzzles that are no symmetric copies; a copy is still another puzzle to a network.
+    made = generate(Box(task["box_rows"], task["box_columns"]), count, seed, grade="any", distinct="puzzle")
     return PuzzleSet(f"generated, seed {seed}", made.box, made.puzzles, made.solutions).graded()

@@ -21,6 +21,7 @@ from anyorder.experiments.experiment import Experiment, Progress, Settings
 from anyorder.experiments.plots import Curve, shares_along
 from anyorder.experiments.puzzles import PuzzleSet
 from anyorder.tasks.sudoku import Puzzles, generate
+from anyorder.tasks.sudoku.symmetry import symmetry_keys
 from anyorder.training import TrainSettings, load_settings, train
 from anyorder.training.data import open_data, task_box
 from anyorder.training.journal import read_journal
@@ -116,15 +117,18 @@ def _scaled(training: TrainSettings, settings: Settings) -> TrainSettings:
 
 
 def _held_out(training: TrainSettings, folder: Path, count: int) -> Puzzles:
-    """Puzzles of another seed than the training data's, none of them a training puzzle; kept in the run's folder."""
+    """New puzzles, none of them a training puzzle or a symmetric copy of one; kept in the run's folder."""
     path = folder / "held-out.npz"
     if path.exists():
         return Puzzles.load(path)
     folder.mkdir(parents=True, exist_ok=True)
-    known = set(map(bytes, open_data(training, folder).set.puzzles))
-    made = generate(task_box(training.task), 2 * count, HELD_OUT_SEED)
-    fresh = np.array([bytes(puzzle) not in known for puzzle in made.puzzles])
-    held_out = made.rows(np.flatnonzero(fresh)[:count])
+    box = task_box(training.task)
+    made = generate(box, 2 * count, HELD_OUT_SEED, grade=training.data.grade)
+    known = symmetry_keys(box, open_data(training, folder).set.puzzles)
+    fresh = np.flatnonzero(~np.isin(symmetry_keys(box, made.puzzles), known))
+    if len(fresh) < count:
+        raise UserError(f"only {len(fresh)} of {2 * count} new puzzles are no copies of training puzzles")
+    held_out = made.rows(fresh[:count])
     held_out.save(path)
     return held_out
 
