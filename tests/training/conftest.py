@@ -84,5 +84,5 @@ def tiny(data_file: Path) -> Callable[..., TrainSettings]:
 def processes() -> multiprocessing.context.ForkServerContext:
     """Child processes that have everything imported already; each is a real process with its own pid."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["anyorder.training", "training_children"])
+    context.set_forkserver_preload(["training_children", "torch._dynamo", "torch.distributed.fsdp"])
     return context

@@ -92,11 +92,9 @@ def train(
     """
     if minutes is not None and not minutes > 0:
         raise UserError(f"minutes must be above 0, not {minutes}")
-    if threads is not None:
-        if threads < 1:
-            raise UserError(f"threads must be at least 1, not {threads}")
-        torch.set_num_threads(threads)
-    with opened_trainer(settings, run_dir, show_progress=show_progress) as trainer:
+    if threads is not None and threads < 1:
+        raise UserError(f"threads must be at least 1, not {threads}")
+    with opened_trainer(settings, run_dir, threads=threads, show_progress=show_progress) as trainer:
         trainer.restore(start_from, allow_changes=allow_changes)
         with StopSignals() as signals:
             return trainer.run(signals, minutes)
@@ -104,13 +102,21 @@ def train(
 
 @contextmanager
 def opened_trainer(
-    settings: TrainSettings, run_dir: str | Path, *, cpu: bool = False, show_progress: bool = False
+    settings: TrainSettings,
+    run_dir: str | Path,
+    *,
+    cpu: bool = False,
+    threads: int | None = None,
+    show_progress: bool = False,
 ) -> Iterator[Trainer]:
     """A trainer at its start, its directory locked; ``cpu`` keeps it off a GPU. Everything is let go at the end."""
     fresh = not AcceleratorState._shared_state
     accelerator: Accelerator | None = None
     try:
         accelerator = make_accelerator(settings, Path(run_dir), cpu=cpu)
+        if threads is not None:
+            # After Accelerate, which chooses a number of its own where several processes share a CPU.
+            torch.set_num_threads(threads)
         with RunDirectory(Path(run_dir), main=accelerator.is_main_process) as run, _denormals_flushed(settings):
             trainer = Trainer(settings, run, accelerator, show_progress=show_progress)
             try:
