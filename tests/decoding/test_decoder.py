@@ -13,6 +13,7 @@ from tests.decoding.members import BUDGETS, ORDERS, REMASKS, SAMPLERS, STOPS, WI
 from torch import Tensor
 
 import anyorder as ao
+from anyorder.planning.budgets import Quota
 
 
 def one_at_a_time() -> list[Any]:
@@ -422,6 +423,35 @@ def test_a_cap_ends_a_livelock_with_everything_decided(window: str) -> None:
     assert torch.equal(result.nfe, wanted)
     assert int(result.nfe.sum()) == denoiser.rows
     assert set(result.finish_reason[1:]) == {"evaluation_limit"}
+
+
+class Idle:
+    """A budget that never decides anything, or something that it must not."""
+
+    def __init__(self, choose: str) -> None:
+        self.choose = choose
+
+    def init(self, progress: Any) -> None:
+        return None
+
+    def __call__(self, board: Any, ranking: Any, state: None) -> tuple[Tensor, None]:
+        return (torch.zeros_like(board.candidates) if self.choose == "nothing" else ~board.candidates), None
+
+
+class IdleCount:
+    """A count budget that says none, or fewer."""
+
+    def init(self, progress: Any) -> None:
+        return None
+
+    def count(self, progress: Any, state: None) -> tuple[Any, None]:
+        return Quota(-progress.stage - 1, progress.stage.double()), None
+
+
+@pytest.mark.parametrize("budget", [Idle("nothing"), Idle("the rest"), IdleCount()])
+def test_a_budget_that_decides_nothing_cannot_loop(budget: Any) -> None:
+    canvas = make_canvas()
+    assert_same(ao.decode(HashDenoiser(), canvas, budget=budget), ao.decode(HashDenoiser(), canvas))
 
 
 def test_hole_order_is_followed_and_the_rest_comes_last() -> None:

@@ -37,6 +37,16 @@ def test_ranking_is_a_stable_sort_of_the_candidates(rows, length, seed, levels, 
             assert sorted(wanted[:count]) == taken.nonzero().squeeze(1).tolist()
 
 
+def test_many_ties_go_to_the_lowest_positions() -> None:
+    """Short rows are sorted by an algorithm that keeps ties in place anyway; long ones need to be told."""
+    priority = torch.randint(0, 3, (2, 3000), generator=torch.Generator().manual_seed(0)).double()
+    ranking = Ranking.of(priority, torch.ones(2, 3000, dtype=torch.bool))
+    for row in range(2):
+        wanted = sorted(range(3000), key=lambda place: (-priority[row, place].item(), place))
+        assert ranking.order[row].tolist() == wanted
+        assert ranking.best()[row].nonzero().item() == wanted[0]
+
+
 def test_infinite_priorities_of_candidates_still_come_before_non_candidates() -> None:
     priority = torch.tensor([[-torch.inf, torch.nan, torch.inf, -torch.inf]])
     ranking = Ranking.of(priority, torch.tensor([[True, False, True, True]]))

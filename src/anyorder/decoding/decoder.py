@@ -8,6 +8,9 @@ At every step, for the rows that still have something to decide:
 4. choose   how many (budget) and which tokens (sampler);
 5. revise   take back (remask), close (stop), record, and let go of finished rows.
 
+Every step decides at least one position of every row that takes part, whatever the budget says, so the loop ends; a
+remask rule, which can undo this, has a cap on evaluations.
+
 A row is decided by its own tokens, seed and logits alone, so its result depends neither on its batch nor on the
 padding, as far as the denoiser's logits do not. A row takes part in a step exactly if the network is asked for it.
 """
@@ -238,11 +241,11 @@ def _loop(model: Denoiser, canvas: Canvas, parts: _Parts, cut: Cut, seeds: Tenso
         board = _look(parts, progress, candidates, quota, logits, at, cut)
         ranking = Ranking.of(parts.order(board), candidates)
         if quota is not None:
-            chosen = ranking.best() if isinstance(parts.budget, OneByOne) else ranking.take(quota.count)
+            chosen = ranking.best() if isinstance(parts.budget, OneByOne) else ranking.take(quota.count.clamp(min=1))
         else:
             assert isinstance(parts.budget, ThresholdBudget)
             chosen, kept = parts.budget(board, ranking, memory.budget)
-            chosen, memory = chosen & candidates, memory._replace(budget=kept)
+            chosen, memory = ranking.at_least_one(chosen), memory._replace(budget=kept)
         back = nobody
         if remask is not None and final is not None:
             back, kept = remask(board, chosen, memory.budget if owner else memory.remask)

@@ -60,7 +60,8 @@ class Step:
         candidates: bool (rows, length), what could be decided, for the first time or again.
         revealed: bool (rows, length), what was decided, again or for the first time.
         remasked: bool (rows, length), what was taken back. Disjoint from ``revealed``.
-        log_probability: float64 (rows, length), log-probability of the revealed tokens under the network's law.
+        log_probability: float64 (rows, length), log-probability of the revealed tokens under the network's law; what
+            stands elsewhere has no meaning.
         statistics: statistics (rows, length) of the network's law before the step, at the positions asked for.
         nfe: int, network evaluations of each of these rows so far, this step included.
     """

@@ -172,6 +172,11 @@ class Ranking:
         first = self.priority.max(dim=1, keepdim=True).indices
         return torch.zeros_like(self.candidates).scatter_(1, first, True) & self.candidates
 
+    def at_least_one(self, chosen: Bool[Tensor, "rows length"]) -> Bool[Tensor, "rows length"]:
+        """The chosen candidates, and the best one of each row in which none is chosen."""
+        chosen = chosen & self.candidates
+        return chosen | (self.best() & ~chosen.any(dim=1, keepdim=True))
+
     def take(self, count: Int64[Tensor, " rows"]) -> Bool[Tensor, "rows length"]:
         """The ``count`` best candidates of each row, all where there are fewer."""
         ranks = torch.arange(self.candidates.shape[1], device=self.candidates.device)

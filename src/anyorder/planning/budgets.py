@@ -37,7 +37,7 @@ class Quota(NamedTuple):
     """How many positions each row decides at a step.
 
     Attributes:
-        count: int64 (rows,), at least 1.
+        count: int64 (rows,), at least 1 (the loop takes a smaller one as 1, so that it ends whatever a budget says).
         time: float64 (rows,), the time t / T that the step reaches.
     """
 
@@ -207,8 +207,7 @@ def walk(
         most: no more than so many, the best ones.
     """
     if not prefix and most is None:
-        passes = passes & ranking.candidates
-        return passes | (ranking.best() & ~passes.any(dim=1, keepdim=True))
+        return ranking.at_least_one(passes)
     taken = ranking.ranked(passes) & ranking.is_ranked
     if prefix:
         taken[:, 0] = True

@@ -237,7 +237,8 @@ def _invert(weights: Float32[Tensor, "n vocab"], u: Float64[Tensor, " n"]) -> In
 def _first_above(cumulative: Float64[Tensor, "n k"], u: Float64[Tensor, " n"]) -> tuple[Tensor, Tensor]:
     """The first index whose cumulative sum exceeds u times the total, and where in that index's own part u fell."""
     total = cumulative[:, -1:]
-    target = torch.minimum(u[:, None] * total, torch.nextafter(total, torch.zeros_like(total)))
+    # u is at most 1 - 2^-53, and so the rounded product is less than the total: there always is such an index.
+    target = u[:, None] * total
     index = torch.searchsorted(cumulative, target, right=True)
     above = cumulative.gather(1, index)
     below = cumulative.gather(1, (index - 1).clamp(min=0)).masked_fill(index == 0, 0.0)
