@@ -13,22 +13,24 @@ LEAST_EXPECTED = 5.0
 def p_value(observed: Iterable[Hashable], law: Mapping[Hashable, float]) -> float:
     """P-value of the observed outcomes under ``law``; 0 where an impossible outcome occurred.
 
-    Outcomes with fewer than five expected are pooled, the rarest first, until the pool has five.
+    Outcomes with fewer than five expected are pooled, from the rarest up, in groups of at least five.
     """
     counts = Counter(observed)
     if any(law.get(outcome, 0.0) <= 0 for outcome in counts):
         return 0.0
     total = sum(counts.values())
-    cells = sorted((total * p, counts[outcome]) for outcome, p in law.items() if p > 0)
-    pooled: list[tuple[float, float]] = [(0.0, 0.0)]
+    # by what is expected alone: groups that depended on what was seen would spoil the statistic
+    rising = sorted((p, index, outcome) for index, (outcome, p) in enumerate(law.items()) if p > 0)
+    cells = [(total * p, counts[outcome]) for p, _, outcome in rising]
+    pooled: list[list[float]] = []
     for expected, seen in cells:
-        if pooled[0][0] < LEAST_EXPECTED:
-            pooled[0] = (pooled[0][0] + expected, pooled[0][1] + seen)
+        if pooled and pooled[-1][0] < LEAST_EXPECTED:
+            pooled[-1] = [pooled[-1][0] + expected, pooled[-1][1] + seen]
         else:
-            pooled.append((expected, float(seen)))
-    if pooled[0][0] < LEAST_EXPECTED and len(pooled) > 1:
-        pooled[1] = (pooled[1][0] + pooled[0][0], pooled[1][1] + pooled[0][1])
-        pooled = pooled[1:]
+            pooled.append([expected, seen])
+    if len(pooled) > 1 and pooled[-1][0] < LEAST_EXPECTED:
+        expected, seen = pooled.pop()
+        pooled[-1] = [pooled[-1][0] + expected, pooled[-1][1] + seen]
     if len(pooled) == 1:
         return 1.0
     statistic = sum((seen - expected) ** 2 / expected for expected, seen in pooled)
