@@ -165,11 +165,14 @@ def test_a_loss_that_is_not_finite_ends_the_run(tiny: Any, tmp_path: Path) -> No
         assert all(torch.isfinite(value).all() for value in state.load_checkpoint(path).tensors["model"].values())
 
 
-def test_bfloat16_and_other_trackers_refusals(tiny: Any, tmp_path: Path) -> None:
+@pytest.mark.filterwarnings("ignore:.*no supported trackers")
+def test_bfloat16_and_what_is_refused(tiny: Any, tmp_path: Path) -> None:
     result = train(tiny(steps=3, precision="bfloat16"), tmp_path / "low", threads=1)
     assert next(result.model.parameters()).dtype == torch.float32  # pyright: ignore[reportOptionalMemberAccess]
     with pytest.raises(UserError, match=r"accelerate: .*nosuchtracker"):
         train(tiny(trackers=["nosuchtracker"]), tmp_path / "tracked")
+    with pytest.raises(UserError, match="the tracker 'aim' is not installed; pip install aim"):
+        train(tiny(trackers=["aim"]), tmp_path / "tracked")
     with pytest.raises(UserError, match="minutes must be above 0"):
         train(tiny(), tmp_path / "never", minutes=0)
     with pytest.raises(UserError, match="no such data file"):

@@ -62,8 +62,14 @@ def make_accelerator(settings: TrainSettings, run_dir: Path, *, cpu: bool = Fals
             log_with=list(settings.trackers) or None,  # pyright: ignore[reportArgumentType]
             project_dir=run_dir if settings.trackers else None,
         )
+        # Accelerate passes over a tracker that is not installed.
+        absent = [name for name in settings.trackers if name not in {str(kind) for kind in accelerator.log_with}]
+        if absent:
+            raise UserError(f"the tracker {absent[0]!r} is not installed; pip install {absent[0]}")
         if settings.trackers:
             accelerator.init_trackers(settings.name, config=_flat(settings.to_dict()))
+    except UserError:
+        raise
     except (ValueError, ImportError) as error:
         raise UserError(f"accelerate: {' '.join(str(error).split())}") from error
     if settings.distributed == "fsdp" and accelerator.num_processes == 1:

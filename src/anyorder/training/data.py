@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -36,14 +37,17 @@ def task_shape(task: TaskSettings) -> dict[str, Any]:
     return {"vocab_size": box.size + 1, "mask_token_id": 0, "length": box.cells, "grid": grid}
 
 
-def open_data(settings: TrainSettings, run_dir: Path) -> SudokuData:
+def open_data(settings: TrainSettings, run_dir: Path, progress: Callable[[int, int], None] | None = None) -> SudokuData:
     """The training data: read from ``data.path``, or generated and kept as ``data.npz`` in ``run_dir``.
+
+    ``progress`` is called with (puzzles made, count) while generating.
 
     Raises:
         UserError: a file that cannot be read or is of another box shape.
     """
     box = task_box(settings.task)
-    puzzles = read_puzzle_set(settings.data.path, box) if settings.data.path else _generated(settings, run_dir)
+    path = settings.data.path
+    puzzles = read_puzzle_set(path, box) if path else _generated(settings, run_dir, progress)
     if settings.data.limit is not None:
         puzzles = puzzles.rows(slice(settings.data.limit))
     return SudokuData(puzzles.puzzles, puzzles.solutions, box, augment=settings.data.augment)
@@ -94,7 +98,7 @@ def _names(box: Box, puzzles: np.ndarray, distinct: str) -> list[Any]:
     return symmetry_keys(box, puzzles).tolist() if distinct == "symmetry" else [bytes(puzzle) for puzzle in puzzles]
 
 
-def _generated(settings: TrainSettings, run_dir: Path) -> Puzzles:
+def _generated(settings: TrainSettings, run_dir: Path, progress: Callable[[int, int], None] | None) -> Puzzles:
     path, data = run_dir / "data.npz", settings.data
     origin = _origin(settings.task, data)
     if path.exists():
@@ -104,15 +108,15 @@ def _generated(settings: TrainSettings, run_dir: Path) -> Puzzles:
                 f"{path} was made by other settings ({puzzles.origin}); delete it, or choose another --run-dir"
             )
         return puzzles
-    made = _make(task_box(settings.task), data)
+    made = _make(task_box(settings.task), data, progress)
     puzzles = Puzzles(made.box, made.puzzles, made.solutions, origin=origin)
     puzzles.save(path)
     return puzzles
 
 
-def _make(box: Box, data: DataSettings) -> Puzzles:
-    workers = os.cpu_count() or 1
-    return generate(box, data.count, data.seed, grade=data.grade, distinct=data.distinct, workers=workers)
+def _make(box: Box, data: DataSettings, progress: Callable[[int, int], None] | None = None) -> Puzzles:
+    kind: dict[str, Any] = {"grade": data.grade, "distinct": data.distinct}
+    return generate(box, data.count, data.seed, **kind, workers=os.cpu_count() or 1, progress=progress)
 
 
 def _origin(task: TaskSettings, data: DataSettings) -> str:

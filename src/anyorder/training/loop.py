@@ -43,7 +43,7 @@ from anyorder.training.rundir import RunDirectory, find_start, run_facts
 from anyorder.training.settings import TrainSettings
 from anyorder.training.state import Checkpoint, copy_into, gathered, prune, save_checkpoint
 
-_CONTINUE, _SAVE, _STOP = 0, 1, 2
+_CONTINUE, _SAVE, _STOP, _INTERRUPTED = 0, 1, 2, 3
 
 
 @dataclass(frozen=True)
@@ -155,10 +155,11 @@ class Trainer:
                 f"batch_size {settings.batch_size} is not a multiple of {processes} processes x "
                 f"{settings.accumulation} micro-batches"
             )
-        with accelerator.main_process_first():
-            self.data = open_data(settings, run.path)
+        self.progress = Progress(settings, enabled=show_progress and accelerator.is_main_process)
         self.model = make_model(settings)
-        self.evaluator = Evaluator(settings, run.path, self.data)
+        with accelerator.main_process_first():
+            self.data = open_data(settings, run.path, self.progress.counter("making training puzzles"))
+            self.evaluator = Evaluator(settings, run.path, self.data)
         self.module = wrap(self.model, settings, accelerator)
         weights = dict(self.model.named_parameters())
         self.optimiser = make_optimiser(self.model, settings.optimizer)
@@ -166,7 +167,6 @@ class Trainer:
         self.step, self.seconds = 0, 0.0
         self.pending = _Pending(accelerator)
         self.journal = Journal(run.path / "log.jsonl") if accelerator.is_main_process else None
-        self.progress = Progress(settings, enabled=show_progress and accelerator.is_main_process)
         self.batches = Prefetcher(
             self.data, self.model.mask_token_id, settings.objective, seed=settings.seed, size=settings.batch_size
         )
@@ -181,10 +181,8 @@ class Trainer:
     def restore(self, start_from: str | Path | None, *, allow_changes: bool) -> None:
         """Take up the newest checkpoint of the run directory (or ``start_from``), if there is one."""
         found = find_start(self.run_dir.path, start_from)
-        if self.journal is not None:
-            # What was logged after the checkpoint (or without ever reaching one) is about to happen again.
-            self.journal.rewind(found[0].step if found is not None else -1)
         if found is None:
+            self._rewind(-1)
             self._record("start", **self._facts())
             return
         checkpoint, path = found
@@ -205,6 +203,7 @@ class Trainer:
         self.step, self.seconds = checkpoint.step, float(checkpoint.data["seconds"])
         self.optimiser.updates = checkpoint.step
         self.pending.load(checkpoint.data["pending"])
+        self._rewind(self.step)
         self._record("resume", checkpoint=str(path), changes=changes, **self._facts())
 
     def save(self) -> None:
@@ -234,7 +233,7 @@ class Trainer:
         """Steps until the end, the time limit or a signal."""
         settings = self.settings
         begun = last_saved = time.monotonic()
-        saved_step = self.step
+        saved_step, decision = self.step, _CONTINUE
         self.progress.start(self.step)
         evaluations: list[dict[str, Any]] = []
         while self.step < settings.steps:
@@ -248,22 +247,22 @@ class Trainer:
                 evaluations = self._evaluate()
             now = time.monotonic()
             decision = self._save_due(now - last_saved)
-            if signals.received is not None or (minutes is not None and now - begun >= 60 * minutes):
+            if minutes is not None and now - begun >= 60 * minutes:
                 decision = _STOP
-            decision = self._agreed(decision)
+            decision = self._agreed(decision if signals.received is None else _INTERRUPTED)
             if decision != _CONTINUE or self.step == settings.steps:
                 self.save()
                 last_saved, saved_step = time.monotonic(), self.step
-            if decision == _STOP:
+            if decision in (_STOP, _INTERRUPTED):
                 break
         if saved_step != self.step:
             self.save()
         self.progress.stop()
         if self.step < settings.steps:
-            if signals.received is not None:
+            if decision == _INTERRUPTED:
                 raise Interrupted(
-                    f"interrupted by {signals.received} at step {self.step} of {settings.steps}; the checkpoint is in "
-                    f"{self.run_dir.checkpoints}, the same command continues"
+                    f"interrupted by {signals.received or 'a signal'} at step {self.step} of {settings.steps}; "
+                    f"the checkpoint is in {self.run_dir.checkpoints}, the same command continues"
                 )
             return TrainResult(self.step, False, None, None, evaluations)
         return self._finish(evaluations)
@@ -376,6 +375,11 @@ class Trainer:
         facts = run_facts(self.accelerator)
         facts["settings"] = self.settings.to_dict()
         return {**facts, "weights": count, "data_count": len(self.data), "data_fingerprint": self.data.fingerprint}
+
+    def _rewind(self, step: int) -> None:
+        """Forget what was logged after the checkpoint, or without ever reaching one: it is about to happen again."""
+        if self.journal is not None:
+            self.journal.rewind(step)
 
     def _record(self, kind: str, **values: Any) -> None:
         if self.journal is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from rich.console import Console
@@ -19,6 +20,27 @@ class Progress:
         self._console = Console(stderr=True) if enabled else None
         self._bar: RichProgress | None = None
         self._task: Any = None
+
+    def counter(self, what: str) -> Callable[[int, int], None] | None:
+        """A callback (done, total) for work before the first step; None where nothing is shown."""
+        if self._console is None:
+            return None
+        bar = RichProgress(console=self._console, disable=not self._console.is_terminal, transient=True)
+        task = bar.add_task(what, total=None)
+        console, begun = self._console, False
+
+        def advance(done: int, total: int) -> None:
+            nonlocal begun
+            if not begun:
+                begun = True
+                bar.start()
+                if not console.is_terminal:
+                    console.print(f"{what} ({total:,})", highlight=False)
+            bar.update(task, completed=done, total=total)
+            if done >= total:
+                bar.stop()
+
+        return advance
 
     def start(self, step: int) -> None:
         """Show the bar at ``step``."""

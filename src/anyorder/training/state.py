@@ -165,7 +165,11 @@ def verify_file(path: Path, facts: Mapping[str, Any]) -> None:
 
 
 def prune(folder: Path, keep: int, pinned: Iterable[int] = ()) -> None:
-    """Delete all but the newest ``keep`` checkpoints and those of the ``pinned`` steps."""
+    """Delete all but the newest ``keep`` checkpoints and those of the ``pinned`` steps.
+
+    Raises:
+        UserError: one cannot be deleted.
+    """
     pinned = set(pinned)
     loose = [(step, path) for step, path in list_checkpoints(folder) if step not in pinned]
     newest = {step for step, _ in list_checkpoints(folder)[-keep:]}
@@ -173,8 +177,11 @@ def prune(folder: Path, keep: int, pinned: Iterable[int] = ()) -> None:
         if step not in newest:
             # Renamed first: a kill in the middle of deleting leaves no half checkpoint under a good name.
             doomed = path.with_name(f".{path.name}.old")
-            os.rename(path, doomed)
-            shutil.rmtree(doomed)
+            try:
+                os.rename(path, doomed)
+                shutil.rmtree(doomed)
+            except OSError as error:
+                raise UserError(f"cannot delete the old checkpoint {path}: {error.strerror}") from error
 
 
 def digest(path: Path) -> str:
