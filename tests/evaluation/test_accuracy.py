@@ -231,7 +231,7 @@ def test_bad_arrays_are_refused(oracle, puzzles, solutions, match: str) -> None:
 
 
 def test_a_model_of_another_size_is_refused(oracle) -> None:
-    with pytest.raises(UserError, match="6x6 puzzles has the tokens 0 .* to 6, but this one has 5"):
+    with pytest.raises(UserError, match=r"6x6 puzzles has the tokens 0 .* to 6, but this one has 5"):
         solve_puzzles(oracle, Box(2, 3), np.zeros((1, 36), dtype=int))
 
 

@@ -233,7 +233,7 @@ def nelbo_over_counts(table: Float[Tensor, "masks N"]) -> float:
 
 
 def nelbo_over_orders(table: Float[Tensor, "masks N"]) -> float:
-    """Form 3, from a table of ``surprisals``: the mean of the chain rule over all N! orders, N up to ``MOST_ORDERED``."""
+    """Form 3, from a table of ``surprisals``: the chain rule's mean over all N! orders, N up to ``MOST_ORDERED``."""
     count = table.shape[1]
     if count > MOST_ORDERED:
         raise UserError(f"{count} unknown positions have too many orders to enumerate; at most {MOST_ORDERED}")

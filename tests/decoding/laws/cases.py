@@ -35,7 +35,7 @@ HOLES = {"first": (2,), "second": (0, 3)}
 ROWS = 1500
 """Decodes of each distribution in a cell."""
 
-TESTS = len(ORDERS) * len(WINDOWS) * (len(BUDGETS) * 3 + 2)
+TESTS = len(ORDERS) * (len(WINDOWS) * (len(BUDGETS) * 3 + 2) + 1)
 ALPHA = 1e-3 / TESTS
 PAIRS = [pytest.param(*pair, id="+".join(pair)) for pair in itertools.product(ORDERS, BUDGETS)]
 

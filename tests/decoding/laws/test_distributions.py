@@ -35,6 +35,7 @@ from tests.decoding.laws.cases import (
     draw,
     in_company,
     joint,
+    number,
     of_paths,
     of_sequences,
     oracle,
@@ -64,6 +65,24 @@ def test_one_at_a_time_samples_the_exact_joint(order: str, case: Case, budget: A
     for window, sample in zip(windows, samples, strict=True):
         assert p_value(sample.sequences(DEPENDENT), truth) > ALPHA, window
     assert bool((samples[0].result.nfe == len(case.unknown)).all())
+
+
+@pytest.mark.parametrize("order", ["random", "left-to-right", "margin", "entropy", "noisy-gumbel", "prior-decay"])
+def test_one_at_a_time_samples_a_markov_chain(order: str) -> None:
+    """The other exact denoiser: a chain with a forbidden step, known at its middle."""
+    chain = ao.MarkovChain(
+        torch.tensor([0.2, 0.5, 0.3]), torch.tensor([[0.0, 0.4, 0.6], [0.5, 0.3, 0.2], [0.1, 0.7, 0.2]])
+    )
+    unknown = torch.tensor([True, True, False, True, True])
+    every = torch.cartesian_prod(*[torch.arange(3)] * 5)
+    every = every[every[:, 2] == 1]
+    truth = {
+        number(tuple(row)): p for row, p in zip(every.tolist(), chain.log_prob(every).softmax(0).tolist(), strict=True)
+    }
+    rows = 2 * ROWS
+    canvas = ao.Canvas(torch.ones(rows, 5, dtype=torch.int64), unknown.repeat(rows, 1))
+    result = ao.decode(chain, canvas, order=order_of(order), sampler=ao.Temperature(1.0), seed=seed_of(order, "chain"))
+    assert p_value(number(result.tokens).tolist(), truth) > ALPHA
 
 
 def check_distributions(sample: Sample, order: Any, budget: Any, window: Any) -> str | None:
