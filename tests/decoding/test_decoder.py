@@ -570,3 +570,23 @@ def test_a_plain_function_object_is_an_order() -> None:
     canvas = ao.Canvas(torch.zeros(1, 9, dtype=torch.long), torch.ones(1, 9, dtype=torch.bool))
     result = ao.decode(HashDenoiser(), canvas, order=middle_out)
     assert result.step_of.tolist() == [[7, 5, 3, 1, 0, 2, 4, 6, 8]]
+
+
+def test_a_networks_rows_are_decoded_alike_in_any_batch() -> None:
+    """A transformer with drawn weights, one row at a time, in threes and all at once."""
+    torch.manual_seed(0)
+    model = ao.Transformer(
+        ao.TransformerConfig(vocab_size=VOCAB, mask_token_id=MASK, layers=2, heads=2, width=32, mlp_width=64)
+    ).eval()
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.normal_(std=0.3)
+    canvas, row_seed = make_canvas(9, 12), seeds(9)
+    for parts in (ao.strategies["margin"].parts(), ao.strategies["med"].parts(), ao.strategies["vanilla-50"].parts()):
+        whole = ao.decode(model, canvas, **parts, seed=row_seed)
+        for size in (1, 3):
+            for start in range(0, 9, size):
+                rows = slice(start, start + size)
+                part = ao.decode(model, canvas.rows(rows), **parts, seed=row_seed[rows])
+                assert torch.equal(part.tokens, whole.tokens[rows])
+                assert torch.equal(part.nfe, whole.nfe[rows])

@@ -51,6 +51,24 @@ def test_ties_at_the_edge_keep_the_lowest_tokens() -> None:
     assert law(TopK(2), some) == pytest.approx([1 / 3, 0, 2 / 3, 0, 0])
 
 
+def test_a_share_that_takes_most_of_a_large_vocabulary() -> None:
+    """Row 0 needs more tokens than are looked at first, row 1 one, row 2 all; together and alone."""
+    logits = torch.randn(3, 3000, generator=torch.Generator().manual_seed(0)) * 0.01
+    logits[1, 77] = 50.0
+    logits[2] = 0.0
+    kept = TopP(0.9).law(logits.clone()) > -torch.inf
+    shares = logits[0].double().softmax(dim=0).sort(descending=True)
+    wanted = int((shares.values.cumsum(0) < 0.9).sum()) + 1
+    assert abs(int(kept[0].sum()) - wanted) <= 1
+    assert kept[0][shares.indices[: wanted - 1]].all()
+    assert kept[1].nonzero().tolist() == [[77]]
+    assert kept[2].nonzero().squeeze(1).tolist() == list(range(int(kept[2].sum())))
+    assert abs(int(kept[2].sum()) - 2700) <= 1
+    for row in range(3):
+        alone = TopP(0.9).law(logits[row : row + 1].expand(2, -1).clone()) > -torch.inf
+        assert torch.equal(alone[0], kept[row])
+
+
 def test_chains_apply_from_left_to_right() -> None:
     chain = Temperature(0.5) | TopK(3) | MinP(0.2)
     assert chain == Chain((Temperature(0.5), TopK(3), MinP(0.2)))

@@ -113,10 +113,7 @@ class TopK(Composable):
         if self.k >= logits.shape[1]:
             return logits
         edge = logits.topk(self.k, dim=1).values[:, -1:]
-        above, equal = logits > edge, logits == edge
-        room = self.k - above.sum(dim=1, keepdim=True)
-        kept = above | (equal & (equal.cumsum(dim=1, dtype=torch.int32) <= room))
-        return logits.masked_fill_(~kept, -torch.inf)
+        return _keep_best(logits, edge, torch.full_like(edge, self.k, dtype=torch.int64))
 
 
 @dataclass(frozen=True)
@@ -135,11 +132,15 @@ class TopP(Composable):
     def law(self, logits: Float32[Tensor, "n vocab"]) -> Float32[Tensor, "n vocab"]:
         if self.p == 1:
             return logits
-        ordered, index = logits.sort(dim=1, descending=True, stable=True)
-        reached = ordered.softmax(dim=1).cumsum(dim=1) >= self.p
-        # What comes after the token with which the share is reached.
-        beyond = F.pad(reached[:, :-1], (1, 0))
-        return logits.masked_fill_(torch.empty_like(beyond).scatter_(1, index, beyond), -torch.inf)
+        total = logits.logsumexp(dim=1, keepdim=True)
+        # The set is mostly small: a sort of the whole vocabulary is left for when it is not.
+        for width in (256, 4096, logits.shape[1]):
+            ordered = logits.topk(min(width, logits.shape[1]), dim=1).values
+            short = (ordered - total).exp().cumsum(dim=1) < self.p
+            if not bool(short[:, -1].any()):
+                break
+        count = short.sum(dim=1, keepdim=True).add_(1).clamp_(max=logits.shape[1])
+        return _keep_best(logits, ordered.gather(1, count - 1), count)
 
 
 @dataclass(frozen=True)
@@ -185,6 +186,16 @@ class Chain(Composable):
         for sampler in self.samplers:
             logits = sampler.law(logits)
         return logits
+
+
+def _keep_best(
+    logits: Float32[Tensor, "n vocab"], edge: Float32[Tensor, "n 1"], count: Int64[Tensor, "n 1"]
+) -> Float32[Tensor, "n vocab"]:
+    """Cut all but the ``count`` largest logits of each row, the least of which is ``edge``; of equals the lowest."""
+    above, equal = logits > edge, logits == edge
+    room = count - above.sum(dim=1, keepdim=True)
+    kept = above | (equal & (equal.cumsum(dim=1, dtype=torch.int32) <= room))
+    return logits.masked_fill_(~kept, -torch.inf)
 
 
 def check_sampler(sampler: object) -> None:
