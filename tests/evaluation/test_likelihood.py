@@ -11,8 +11,10 @@ from torch.nn import functional as F
 
 from anyorder.core.canvas import Canvas
 from anyorder.core.corruption import BetaCount
+from anyorder.core.denoiser import StatelessSession
 from anyorder.core.errors import UserError
-from anyorder.core.objectives import nelbo_over_masks, surprisals
+from anyorder.core.objectives import negative_log_likelihood, nelbo_over_masks, surprisals
+from anyorder.decoding.guidance import ClassifierFree
 from anyorder.evaluation import exact_negative_log_likelihood, likelihood_bound
 from anyorder.models.oracle import EnumeratedJoint, MarkovChain
 
@@ -30,16 +32,6 @@ class Imperfect:
 
     def __call__(self, tokens: Tensor, *, attention_mask: Tensor | None = None, at: Tensor) -> Tensor:
         return torch.einsum("blv,lvkw->bkw", F.one_hot(tokens, M + 1).float(), self.map)[at]
-
-
-class Sharpened:
-    """Guidance in its simplest form: another model's logits, doubled. A denoiser around a denoiser."""
-
-    def __init__(self, model) -> None:
-        self.model, self.vocab_size, self.mask_token_id = model, model.vocab_size, model.mask_token_id
-
-    def __call__(self, tokens: Tensor, *, attention_mask: Tensor | None = None, at: Tensor) -> Tensor:
-        return 2 * self.model(tokens, attention_mask=attention_mask, at=at)
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -107,13 +99,43 @@ def test_spread_counts_leave_only_the_choice_of_positions() -> None:
     assert float(bound.standard_error[0]) < 1e-5
 
 
+class Guided:
+    """Classifier-free guidance written out for one row: its given positions are the condition."""
+
+    def __init__(self, model, given: Tensor, scale: float) -> None:
+        self.model, self.given, self.scale = model, given, scale
+        self.vocab_size, self.mask_token_id = model.vocab_size, model.mask_token_id
+
+    def __call__(self, tokens: Tensor, *, attention_mask: Tensor | None = None, at: Tensor) -> Tensor:
+        without = self.model(tokens.masked_fill(self.given, self.mask_token_id), at=at)
+        return (1 + self.scale) * self.model(tokens, at=at) - self.scale * without
+
+
 def test_defect_08_guidance_is_honoured_in_a_likelihood() -> None:
     given, model = canvas(), Imperfect()
-    guided = likelihood_bound(Sharpened(model), given, generator(), rounds=24, draws=10)
-    truth, plain = enumerated(Sharpened(model), given), enumerated(model, given)
+    guided = ClassifierFree(model, scale=1.5)  # the condition is whatever the canvas gives
+    by_hand = [Guided(model, ~unknown, 1.5) for unknown in given.unknown]
+    tables = [surprisals(m, t, u) for m, t, u in zip(by_hand, given.tokens, given.unknown, strict=True)]
+    truth = torch.tensor([nelbo_over_masks(table) for table in tables], dtype=torch.float64)
+    bound = likelihood_bound(guided, given, generator(), rounds=24, draws=10)
     free = given.unknown.any(1)
-    assert bool(((guided.mean - truth)[free].abs() < 4.5 * guided.standard_error[free].clamp_min(1e-6)).all())
-    assert float((truth - plain)[free].abs().max()) > 1
+    assert bool(((bound.mean - truth)[free].abs() < 4.5 * bound.standard_error[free].clamp_min(1e-6)).all())
+    assert float((truth - enumerated(model, given))[free].abs().max()) > 1
+    nll = torch.tensor([negative_log_likelihood(table) for table in tables], dtype=torch.float64)
+    assert torch.allclose(exact_negative_log_likelihood(guided, given), nll, atol=1e-9)
+
+
+def test_a_session_never_sees_the_truth() -> None:
+    seen: list[Tensor] = []
+
+    class Peeking(Imperfect):
+        def open(self, canvas: Canvas):
+            seen.append(canvas.tokens[canvas.unknown])
+            return StatelessSession(self)
+
+    likelihood_bound(Peeking(), canvas(), generator(), rounds=2, draws=2)
+    exact_negative_log_likelihood(Peeking(), canvas())
+    assert bool((torch.cat(seen) == M).all())
 
 
 def test_defect_17_bound_is_not_averaged_per_masked_token() -> None:

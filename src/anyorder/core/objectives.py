@@ -33,6 +33,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from anyorder.core.canvas import Canvas
+from anyorder.core.denoiser import open_session
 from anyorder.core.errors import UserError
 
 if TYPE_CHECKING:
@@ -149,18 +151,23 @@ def order_loss(
     Form 3 with one fixed order, for any denoiser: as many calls as the fullest row has unknown positions, each with
     the rows that have some left. Every known token is seen from the start. Differentiable.
     """
-    left = torch.ones_like(tokens, dtype=torch.bool) if unknown is None else unknown.clone()
-    if attention_mask is not None:
-        left &= attention_mask
+    everywhere = torch.ones_like(tokens, dtype=torch.bool) if attention_mask is None else attention_mask
+    left = everywhere.clone() if unknown is None else unknown & everywhere
     pi = _permutation(permutation, tokens)
+    canvas = Canvas(tokens.masked_fill(left, denoiser.mask_token_id), left.clone(), attention_mask)
+    session = open_session(denoiser, canvas)
     total = torch.zeros(len(tokens), dtype=torch.float32, device=tokens.device)
+    rows = torch.arange(len(tokens), device=tokens.device)
     while True:
-        rows = left.any(1).nonzero()[:, 0]
+        going = left[rows].any(1).nonzero()[:, 0]
+        if len(going) < len(rows):
+            session.keep(going)
+            rows = rows[going]
         if len(rows) == 0:
             return total
         position = pi[left[rows][:, pi].int().argmax(1)]  # the first of pi that is left
         at = torch.zeros_like(left[rows]).scatter(1, position[:, None], True)
-        logits = denoiser(
+        logits = session(
             torch.where(left[rows], denoiser.mask_token_id, tokens[rows]),
             attention_mask=None if attention_mask is None else attention_mask[rows],
             at=at,

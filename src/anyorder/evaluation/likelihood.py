@@ -8,7 +8,9 @@ An estimate is made in ``rounds`` independent rounds of ``draws`` samples. Insid
 spread evenly over 1..N, which removes most of the variance; the standard error comes from the spread of the rounds,
 so it is honest about that.
 
-A denoiser that wraps another (guidance, a constraint) is a denoiser, so the bound is that of the wrapped model.
+A denoiser that wraps another (guidance, a constraint) is a denoiser, so the bound is that of the wrapped model. Every
+batch is asked through a session opened on its rows, as in a decode, so that what is read off the canvas (which text is
+the condition) is known.
 """
 
 from __future__ import annotations
@@ -20,7 +22,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from anyorder.core.canvas import Canvas
 from anyorder.core.corruption import CountLaw, corrupt
+from anyorder.core.denoiser import open_session
 from anyorder.core.errors import UserError
 from anyorder.core.objectives import cross_entropy, negative_log_likelihood, surprisals
 
@@ -29,7 +33,6 @@ if TYPE_CHECKING:
 
     from jaxtyping import Float, Int
 
-    from anyorder.core.canvas import Canvas
     from anyorder.core.denoiser import Denoiser
 
 
@@ -108,20 +111,41 @@ def exact_negative_log_likelihood(denoiser: Denoiser, canvas: Canvas) -> Float[T
     """
     _check(denoiser, canvas)
     attention = canvas.attention_mask
-    return torch.tensor(
-        [
-            negative_log_likelihood(
-                surprisals(
-                    denoiser,
-                    canvas.tokens[row],
-                    canvas.unknown[row],
-                    attention_mask=None if attention is None else attention[row],
-                )
-            )
-            for row in range(canvas.batch)
-        ],
-        dtype=torch.float64,
-    )
+    values = []
+    for row in range(canvas.batch):
+        of_row = _OnRow(denoiser, canvas.rows(slice(row, row + 1)))
+        padding = None if attention is None else attention[row]
+        table = surprisals(of_row, canvas.tokens[row], canvas.unknown[row], attention_mask=padding)
+        values.append(negative_log_likelihood(table))
+    return torch.tensor(values, dtype=torch.float64)
+
+
+@dataclass(frozen=True, eq=False)
+class _OnRow:
+    """A denoiser for many states of one row of a canvas."""
+
+    denoiser: Denoiser
+    canvas: Canvas
+
+    @property
+    def vocab_size(self) -> int:
+        return self.denoiser.vocab_size
+
+    @property
+    def mask_token_id(self) -> int:
+        return self.denoiser.mask_token_id
+
+    def __call__(self, tokens: Tensor, *, attention_mask: Tensor | None = None, at: Tensor) -> Tensor:
+        rows = torch.zeros(len(tokens), dtype=torch.int64, device=tokens.device)
+        return _ask(self.denoiser, self.canvas, rows, tokens, at)
+
+
+def _ask(denoiser: Denoiser, canvas: Canvas, rows: Tensor, tokens: Tensor, at: Tensor) -> Tensor:
+    """Logits for states of some rows of the canvas, in a session of their own that never sees the truth."""
+    part = canvas.rows(rows)
+    hidden = part.tokens.masked_fill(part.unknown, denoiser.mask_token_id)
+    session = open_session(denoiser, Canvas(hidden, part.unknown, part.attention_mask, part.holes))
+    return session(tokens, attention_mask=part.attention_mask, at=at)
 
 
 def _round(
@@ -141,16 +165,15 @@ def _round(
         return grid.reshape(-1).clamp_max(1 - 2**-53)
 
     index = rows.repeat_interleave(draws)
-    clean, unknown = canvas.tokens[index], canvas.unknown[index]
-    attention = None if canvas.attention_mask is None else canvas.attention_mask[index]
-    noisy = corrupt(clean, unknown, denoiser.mask_token_id, generator, law=law, draws=spread)
+    clean = canvas.tokens[index]
+    noisy = corrupt(clean, canvas.unknown[index], denoiser.mask_token_id, generator, law=law, draws=spread)
     total = torch.zeros(len(index), dtype=torch.float64, device=clean.device)
     for start in range(0, len(index), batch_size):
         part = slice(start, start + batch_size)
         at = noisy.masked[part]
         if not bool(at.any()):
             continue
-        logits = denoiser(noisy.tokens[part], attention_mask=None if attention is None else attention[part], at=at)
+        logits = _ask(denoiser, canvas, index[part], noisy.tokens[part], at)
         losses = cross_entropy(logits, clean[part][at], mask_token_id=denoiser.mask_token_id).double()
         total[part].index_add_(0, at.nonzero()[:, 0], losses)
     weighted = torch.where(noisy.weight > 0, total * noisy.weight, 0.0)
