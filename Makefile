@@ -36,8 +36,9 @@ lint: .venv/dev.stamp ## ruff, pyright and the import rules
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 
-test: lint ## the quick tests, everything lint does, and the wheel built and imported from outside the tree
+test: .venv/dev.stamp ## the quick tests (a wheel imported from outside the tree among them), then everything lint does
 	$(BIN)/python -m pytest -m "not slow"
+	@$(MAKE) --no-print-directory lint
 
 test-slow: .venv/dev.stamp ## the tests that take minutes
 	$(BIN)/python -m pytest -m slow

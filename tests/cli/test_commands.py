@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from anyorder.cli.app import main
-from anyorder.cli.demo import verdict
+from anyorder.cli.demo import replayed, verdict
 from anyorder.cli.strategies import compact
 from anyorder.decoding.strategies import strategies
 from anyorder.decoding.trace import read_trace
@@ -191,6 +191,15 @@ def test_bench_statistics_measures_both_ways(tmp_path: Path) -> None:
     sizes = ["--canvas-rows", "32", "--masked-rows", "4", "--vocabulary", "1000", "--repeats", "1"]
     assert run("bench", "statistics", *sizes, "--json", record) == 0
     assert [row["seconds"] > 0 for row in read_record(record).rows] == [True, True]
+
+
+def test_the_page_replays_puzzles_in_which_the_order_decides() -> None:
+    margin = np.array([False, True, True, True, True, True, True, False, True])
+    random = np.array([False, True, False, False, False, False, False, False])
+    assert replayed(margin, random).tolist() == [2, 3, 4, 5, 0, 1]
+    assert replayed(margin, margin).tolist() == [0, 1, 2, 3, 4, 5]
+    assert replayed(np.ones(8, bool), np.zeros(8, bool)).tolist() == [0, 1, 2, 3, 4, 5]
+    assert replayed(np.array([True]), np.array([True])).tolist() == [0]
 
 
 def outcome(name: str, solved: int, count: int, nfe: float) -> Outcome:

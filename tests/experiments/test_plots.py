@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from anyorder.experiments.plots import Curve, Point, accuracy_against_evaluations, figure, shares_along
+from anyorder.experiments.plots import Curve, Point, accuracy_against_evaluations, figure, shares_along, side_by_side
 
 
 def test_figures_are_written_whole(tmp_path: Path) -> None:
@@ -31,6 +31,12 @@ def test_the_points_stand_where_their_figures_say(monkeypatch: pytest.MonkeyPatc
     ((x, y, ((low,), (high,))),) = drawn
     assert (x, y) == (57.0, 90.0)
     assert (low, high) == (pytest.approx(5.0), pytest.approx(4.0))
+
+
+def test_equal_values_are_placed_side_by_side_and_others_stay() -> None:
+    assert side_by_side([57.0, 11.0, 57.0, 57.2], 1.0) == pytest.approx([56.0667, 11.0, 57.0667, 58.0667], abs=1e-3)
+    assert side_by_side([1.0, 2.0, 3.5], 1.0) == [1.0, 2.0, 3.5]
+    assert side_by_side([], 1.0) == []
 
 
 def test_a_failure_leaves_no_figure(tmp_path: Path) -> None:

@@ -13,12 +13,14 @@ from anyorder.cli.options import Machine, PathOption, at_least
 from anyorder.core.errors import UserError
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from anyorder.experiments.comparison import Outcome
 
 SEED = 20_250_601  # of the puzzles; no training set uses it
 LONG, SHORT = ("margin", "med"), ("top-probability", "entropy", "left-to-right", "random")
 REPLAYED = ("margin", "med", "left-to-right", "random")
-REPLAYED_PUZZLES = 6
+REPLAYED_PUZZLES = 6  # most of them such that the order decides
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,9 @@ class Demo:
         since = time.time()
         console = screen.output()
         device = self.machine.prepare()
+        import torch
+
+        from anyorder.core.randomness import row_seeds
         from anyorder.experiments import comparison, records
         from anyorder.experiments.plots import accuracy_against_evaluations
         from anyorder.experiments.puzzles import unseen
@@ -100,8 +105,16 @@ class Demo:
         figure, page = self.out / "orders.png", self.out / "replay.html"
         accuracy_against_evaluations(comparison.points(outcomes), figure, title=record.title)
         strategies = {contender.name: contender.strategy for contender in contenders}
-        shown = puzzles.first(REPLAYED_PUZZLES)
-        write_page([trace_puzzles(model, self.model, shown, name, strategies[name], seed=0) for name in REPLAYED], page)
+        solved = {outcome.contender.name: outcome.report.solved for outcome in outcomes}
+        shown = replayed(solved["margin"], solved["random"])
+        seeds = row_seeds(0, len(puzzles))[torch.from_numpy(shown)]
+        write_page(
+            [
+                trace_puzzles(model, self.model, puzzles.rows(shown), name, strategies[name], seed=seeds.to(device))
+                for name in REPLAYED
+            ],
+            page,
+        )
         for path in filter(None, (self.out / "demo.json", self.json)):
             records.write_record(path, record)
         console.print(screen.table(rows, record.columns))
@@ -137,6 +150,20 @@ def verdict(outcomes: Sequence[Outcome]) -> str:
             "first about what it knows.",
         )
     )
+
+
+def replayed(margin: np.ndarray, random: np.ndarray) -> np.ndarray:
+    """Which puzzles the page replays: mostly such that margin order solves and random order does not, then others.
+
+    Both arguments say which puzzles were solved, over the same first puzzles; the shorter one counts.
+    """
+    import numpy as np
+
+    count = min(len(margin), len(random))
+    decides = margin[:count] & ~random[:count]
+    won, others = np.flatnonzero(decides), np.flatnonzero(~decides)
+    won = won[: max(REPLAYED_PUZZLES - 2, REPLAYED_PUZZLES - len(others))]
+    return np.concatenate([won, others[: REPLAYED_PUZZLES - len(won)]])
 
 
 def _contenders(count: int, few: int) -> list[Any]:

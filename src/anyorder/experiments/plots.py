@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 # Okabe and Ito's palette (2008): eight colours that colour-blind readers tell apart.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#555555", "#B8A000")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "h", "<", ">")
 GRID = "#d9d9d9"
 
 
@@ -61,28 +62,45 @@ def figure(path: str | Path, *, title: str, width: float = 7.2, height: float = 
 
 
 def accuracy_against_evaluations(points: Sequence[Point], path: str | Path, *, title: str) -> None:
-    """Share solved (with intervals) against network evaluations per puzzle: up is right, left is cheap."""
+    """Share solved (with intervals) against network evaluations per puzzle: up is right, left is cheap.
+
+    Strategies that need the same number of evaluations are drawn side by side around it.
+    """
+    widest = max((point.evaluations for point in points), default=1.0)
+    places = side_by_side([point.evaluations for point in points], 0.025 * widest)
     with figure(path, title=title) as axes:
-        for index, point in enumerate(points):
-            colour = COLOURS[index % len(COLOURS)]
-            errors = [[100 * (point.share - point.low)], [100 * (point.high - point.share)]]
+        for index, (point, place) in enumerate(zip(points, places, strict=True)):
             axes.errorbar(
-                point.evaluations,
+                place,
                 100 * point.share,
-                yerr=errors,
-                fmt="o" if index < len(COLOURS) else "s",
-                color=colour,
+                yerr=[[100 * (point.share - point.low)], [100 * (point.high - point.share)]],
+                fmt=MARKERS[index % len(MARKERS)],
+                color=COLOURS[index % len(COLOURS)],
                 markersize=7,
-                capsize=4,
+                capsize=3,
                 linewidth=1.5,
                 label=point.label,
             )
-        axes.set_xlabel("network evaluations per puzzle")
+        axes.set_xlabel("network evaluations per puzzle (equal ones are drawn side by side)")
         axes.set_ylabel("puzzles solved (%)")
         axes.set_ylim(-3, 103)
-        axes.set_xlim(0, 1.06 * max((point.evaluations for point in points), default=1.0))
-        # One at a time puts several strategies on one x: a legend outside keeps their names apart.
+        axes.set_xlim(0, 1.04 * max([widest, *places]))
         axes.legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1.0, 0.5))
+
+
+def side_by_side(values: Sequence[float], step: float) -> list[float]:
+    """The values, those that lie within ``step`` of their neighbour spread out around their mean, ``step`` apart."""
+    order = sorted(range(len(values)), key=lambda index: values[index])
+    placed = list(values)
+    start = 0
+    for end in range(1, len(order) + 1):
+        if end == len(order) or values[order[end]] - values[order[end - 1]] >= step:
+            group = sorted(order[start:end])
+            middle = sum(values[index] for index in group) / len(group)
+            for number, index in enumerate(group):
+                placed[index] = middle + step * (number - (len(group) - 1) / 2)
+            start = end
+    return placed
 
 
 def shares_along(curves: Sequence[Curve], path: str | Path, *, title: str, xlabel: str) -> None:

@@ -56,13 +56,14 @@ class PuzzleSet:
 
     def first(self, count: int | None) -> PuzzleSet:
         """The first ``count`` puzzles (all where ``count`` is None)."""
-        return self if count is None or count >= len(self) else self._rows(np.arange(count))
+        return self if count is None or count >= len(self) else self.rows(np.arange(count))
 
     def shuffled(self, rng: np.random.Generator) -> PuzzleSet:
         """The same puzzles in random order."""
-        return self._rows(rng.permutation(len(self)))
+        return self.rows(rng.permutation(len(self)))
 
-    def _rows(self, index: NDArray[np.int64]) -> PuzzleSet:
+    def rows(self, index: NDArray[np.int64]) -> PuzzleSet:
+        """The puzzles at ``index``, in that order."""
         solutions = None if self.solutions is None else self.solutions[index]
         logic = None if self.logic is None else self.logic[index]
         return dataclasses.replace(self, puzzles=self.puzzles[index], solutions=solutions, logic=logic)
