@@ -8,7 +8,7 @@ import pytest
 
 from anyorder.core.errors import UserError
 from anyorder.experiments import EXPERIMENTS, load_experiment, run_experiment
-from anyorder.experiments.experiment import Settings
+from anyorder.experiments.experiment import Settings, Unfinished
 from anyorder.experiments.records import Record, read_record
 from anyorder.experiments.sudoku_6x6 import FINAL
 
@@ -48,6 +48,13 @@ def test_6x6_follows_both_orders_along_training(tmp_path: Path) -> None:
     again = run("sudoku-6x6", tmp_path, seed=3)  # goes on from the finished run
     assert [row["solved_share"] for row in again.rows] == [row["solved_share"] for row in record.rows]
     assert again.run["model"]["sha256"] == record.run["model"]["sha256"]
+
+
+def test_6x6_stops_and_goes_on(tmp_path: Path) -> None:
+    with pytest.raises(Unfinished, match="the same command continues"):
+        run("sudoku-6x6", tmp_path, minutes=1e-6)
+    assert not (tmp_path / "results").exists()
+    assert run("sudoku-6x6", tmp_path).summary["count"] == 8
 
 
 def test_batches_change_no_token(tmp_path: Path) -> None:

@@ -94,7 +94,7 @@ class BenchTrain:
 
     config: str = "sudoku-9x9"
     """shipped name, or a YAML file"""
-    rows: IntOption = None
+    batch_size: IntOption = None
     """rows of a step (default: the configuration's)"""
     repeats: int = 5
     """rounds; medians are reported"""
@@ -110,7 +110,7 @@ class BenchTrain:
     """write the figures and the facts of the run as JSON"""
 
     def __post_init__(self) -> None:
-        at_least("--rows", self.rows, 1)
+        at_least("--batch-size", self.batch_size, 1)
         at_least("--repeats", self.repeats, 1)
         at_least("--steps", self.steps, 1)
         at_least("--square", self.square, 1)
@@ -124,7 +124,7 @@ class BenchTrain:
         with screen.steps() as progress:
             result = bench_training(
                 self.config,
-                batch_size=self.rows,
+                batch_size=self.batch_size,
                 repeats=self.repeats,
                 steps=self.steps,
                 square=self.square,

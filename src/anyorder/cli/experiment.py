@@ -13,7 +13,7 @@ from anyorder.cli import screen
 from anyorder.cli.options import FloatOption, Machine, PathOption, at_least
 from anyorder.core.errors import UserError
 from anyorder.experiments import EXPERIMENTS, load_experiment, run_experiment
-from anyorder.experiments.experiment import Scale, Settings
+from anyorder.experiments.experiment import Scale, Settings, Unfinished
 
 
 @dataclass(frozen=True)
@@ -59,14 +59,18 @@ class Experiment:
             device=str(self.machine.prepare()),
             minutes=self.minutes,
         )
-        with screen.steps() as progress:
-            record, paths = run_experiment(self.name, settings, progress)
+        console = screen.output()
+        try:
+            with screen.steps() as progress:
+                record, paths = run_experiment(self.name, settings, progress)
+        except Unfinished as stopped:
+            console.print(str(stopped))
+            return
         if self.json is not None:
             from anyorder.experiments.records import write_record
 
             write_record(self.json, record)
             paths = [*paths, self.json]
-        console = screen.output()
         console.print(screen.table(record.rows, record.columns, title=record.title))
         for note in record.notes:
             console.print(note)

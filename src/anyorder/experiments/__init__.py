@@ -46,7 +46,12 @@ def load_experiment(name: str) -> Experiment:
 
 
 def run_experiment(name: str, settings: Settings, progress: Progress) -> tuple[Record, list[Path]]:
-    """Run an experiment and write its record, table and figure; returns the record and the paths."""
+    """Run an experiment and write its record, table and figure; returns the record and the paths.
+
+    Raises:
+        UserError: an unknown name or scale, or missing data.
+        Unfinished: it stopped after ``settings.minutes``; nothing is written yet.
+    """
     from anyorder.core.files import write_text
     from anyorder.experiments.records import write_record
     from anyorder.experiments.tables import report

@@ -15,6 +15,10 @@ Progress = Callable[[str, int, int], None]
 """Called with (piece of work, done, total)."""
 
 
+class Unfinished(Exception):
+    """An experiment stopped before its end, as it was told to; the message says how far it is and how it goes on."""
+
+
 @dataclass(frozen=True)
 class Settings:
     """How an experiment is run.

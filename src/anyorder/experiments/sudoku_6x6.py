@@ -17,7 +17,7 @@ import numpy as np
 from anyorder.core.errors import UserError
 from anyorder.decoding.strategies import strategies
 from anyorder.experiments import comparison, records
-from anyorder.experiments.experiment import Experiment, Progress, Settings
+from anyorder.experiments.experiment import Experiment, Progress, Settings, Unfinished
 from anyorder.experiments.plots import Curve, shares_along
 from anyorder.experiments.puzzles import PuzzleSet
 from anyorder.tasks.sudoku import Puzzles, generate
@@ -56,7 +56,7 @@ def run(settings: Settings, progress: Progress) -> records.Record:
     training = dataclasses.replace(training, evaluation=rules)
     result = train(training, folder, minutes=settings.minutes, show_progress=True)
     if result.model is None:
-        raise UserError(f"stopped at step {result.step} of {training.steps}; the same command continues")
+        raise Unfinished(f"stopped at step {result.step} of {training.steps}; the same command continues")
     puzzles = PuzzleSet(f"{len(held_out)} held-out 6x6 puzzles", held_out.box, held_out.puzzles, held_out.solutions)
     outcomes = list(
         comparison.compare(
