@@ -60,8 +60,9 @@ def run_together(processes: Any, values: dict[str, Any], run_dir: Path, count: i
 
 
 def test_accumulation_changes_nothing(tiny: Any, tmp_path: Path) -> None:
-    # Peer defect 7: one effective batch, cut into 1, 4 and 8 micro-batches. Rows differ in their number of unknowns,
-    # so a mean over micro-batch means would differ; the dropout is keyed by row, so it may be on.
+    # One effective batch, cut into 1, 4 and 8 micro-batches: the loss must not grow with the cuts (it does where the
+    # global weight is left out). Rows differ in their number of masks, so a mean of micro-batch means would differ
+    # too; the dropout is keyed by row, so it may be on.
     model = {"layers": 1, "heads": 2, "width": 16, "mlp_width": 32, "positions": "grid", "dropout": 0.1}
     for weight in ("row", "token"):
         settings = {"model": model, "steps": 6, "objective": {"weight": weight}, **ADAMW}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,14 +22,14 @@ from anyorder.training.journal import read_journal
 STEPS = 40
 
 
-def settings_of(tiny: Any) -> dict[str, Any]:
-    return tiny(steps=STEPS, checkpoint={"every_minutes": None, "every_steps": 3}).to_dict()
+def settings_of(tiny: Any, steps: int = STEPS) -> dict[str, Any]:
+    return tiny(steps=steps, checkpoint={"every_minutes": None, "every_steps": 3}).to_dict()
 
 
-def final_files(run_dir: Path) -> dict[str, str]:
+def final_files(run_dir: Path, steps: int = STEPS) -> dict[str, str]:
     """The digest of every file of tensors in the last checkpoint and the finished model."""
     checkpoint = state.list_checkpoints(run_dir / "checkpoints")[-1][1]
-    assert checkpoint.name == state.checkpoint_name(STEPS)
+    assert checkpoint.name == state.checkpoint_name(steps)
     files = [*checkpoint.glob("*.safetensors"), run_dir / "model" / "model.safetensors"]
     assert len(files) == 4
     return {file.name + file.parent.name: state.digest(file) for file in files}
@@ -62,7 +63,7 @@ def reference(processes: Any, tmp_path_factory: Any, data_file: Path) -> Any:
             child.start()
             child.join()
             assert child.exitcode == 0
-            made[key] = final_files(run_dir)
+            made[key] = final_files(run_dir, values["steps"])
         return made[key]
 
     return digests
@@ -70,12 +71,17 @@ def reference(processes: Any, tmp_path_factory: Any, data_file: Path) -> Any:
 
 def test_killed_at_a_random_step(tiny: Any, processes: Any, reference: Any, tmp_path: Path) -> None:
     values = settings_of(tiny)
-    at = random.Random(11).randrange(5, STEPS - 8)
-    child = processes.Process(target=run, args=(values, str(tmp_path)))
-    child.start()
-    wait_until(lambda: logged_step(tmp_path) >= at, child)
-    os.kill(child.pid, signal.SIGKILL)
-    child.join()
+    at = random.Random(11).randrange(5, STEPS - 15)
+    # On a busy machine the run may be over before the kill comes; then it is tried once more.
+    for _ in range(5):
+        shutil.rmtree(tmp_path)
+        child = processes.Process(target=run, args=(values, str(tmp_path)))
+        child.start()
+        wait_until(lambda: logged_step(tmp_path) >= at, child)
+        os.kill(child.pid, signal.SIGKILL)
+        child.join()
+        if child.exitcode != 0:
+            break
     assert child.exitcode == -signal.SIGKILL
     saved = state.list_checkpoints(tmp_path / "checkpoints")[-1][0]
     assert 0 < saved < STEPS
@@ -110,7 +116,7 @@ def test_killed_between_writing_and_renaming(tiny: Any, processes: Any, referenc
 
 @pytest.mark.slow
 def test_ten_kills_of_the_command(tiny: Any, processes: Any, reference: Any, tmp_path: Path) -> None:
-    values = settings_of(tiny)
+    values = settings_of(tiny, steps=150)
     config = tmp_path / "config.yaml"
     config.write_text(yaml.safe_dump(values))
     run_dir = tmp_path / "run"
@@ -120,7 +126,7 @@ def test_ten_kills_of_the_command(tiny: Any, processes: Any, reference: Any, tmp
     while kills < 10:
         child = subprocess.Popen([*command, "--quiet"], stdout=subprocess.DEVNULL)
         # The next kill comes some steps on, or, since not every leg reaches its checkpoint, after some time.
-        goal = min(logged_step(run_dir) + chance.randrange(1, 5), STEPS - 1)
+        goal = logged_step(run_dir) + chance.randrange(1, 5)
         limit = time.monotonic() + 60
         before = state.list_checkpoints(run_dir / "checkpoints")
         while logged_step(run_dir) < goal and child.poll() is None and time.monotonic() < limit:
@@ -134,4 +140,4 @@ def test_ten_kills_of_the_command(tiny: Any, processes: Any, reference: Any, tmp
         assert child.wait() == -signal.SIGKILL
         kills += 1
     assert subprocess.run([*command, "--quiet"], stdout=subprocess.DEVNULL, check=False).returncode == 0
-    assert final_files(run_dir) == reference(values)
+    assert final_files(run_dir, 150) == reference(values)

@@ -138,12 +138,16 @@ def test_changed_settings_are_named(tiny: Any, tmp_path: Path, data_file: Path) 
     assert [set(record["changes"]) for record in resumed] == [set(), {"data_fingerprint", "optimizer"}]
 
 
-def test_a_damaged_checkpoint_stops_the_resume(tiny: Any, tmp_path: Path) -> None:
+def test_a_damaged_checkpoint_stops_the_resume(tiny: Any, tmp_path: Path, capsys: Any) -> None:
     train(tiny(), tmp_path, minutes=1e-6, threads=1)
     path = state.list_checkpoints(tmp_path / "checkpoints")[-1][1] / "model.safetensors"
     path.write_bytes(path.read_bytes()[:-8])
     with pytest.raises(UserError, match=r"model\.safetensors is damaged"):
         train(tiny(), tmp_path, threads=1)
+    assert main([write_config(tiny, tmp_path), "--run-dir", str(tmp_path), "--quiet"]) == 2
+    output = capsys.readouterr().err
+    assert output.startswith("anyorder: error: the checkpoint file")
+    assert output.count("\n") == 1
 
 
 def test_one_training_at_a_time(tiny: Any, tmp_path: Path, monkeypatch: Any) -> None:

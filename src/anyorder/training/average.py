@@ -9,8 +9,7 @@ so that the first steps are averaged nearly evenly and the starting weights are 
 # pyright: reportPrivateImportUsage=false
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -31,23 +30,6 @@ class WeightAverage:
         share = 1 - min(self.decay, (1 + step) / (10 + step))
         averages = [_local(tensor) for tensor in self.tensors.values()]
         torch._foreach_lerp_(averages, [_local(weight.detach()) for weight in self._weights.values()], share)
-
-    @contextmanager
-    def swapped_in(self) -> Iterator[None]:
-        """Within the block the model computes with the average; its own weights come back after, to the bit."""
-        self._swap()
-        try:
-            yield
-        finally:
-            self._swap()
-
-    @torch.no_grad()
-    def _swap(self) -> None:
-        for name, weight in self._weights.items():
-            mine, theirs = _local(self.tensors[name]), _local(weight.detach())
-            kept = theirs.clone()
-            theirs.copy_(mine)
-            mine.copy_(kept)
 
 
 def _local(tensor: Tensor) -> Tensor:
