@@ -11,9 +11,10 @@ Cells are visited in random order, and a clue goes where the rest is still a puz
 What makes the second fast, without changing its outcome:
 
 - Many clues go at once while singles alone finish (singles need no more when there are more clues).
-- A test stops when the cell just emptied is filled again: from there the solver knows all it knew before.
-- What the strategies find is common to all solutions (:mod:`.strategies`), so emptying a cell that they fill again
-  keeps the solution unique.
+- A test stops when the cell just emptied is filled again: from there the solver knows all it knew before. What the
+  strategies find is common to all solutions (:mod:`.strategies`), so the solution stays unique.
+- A clue without which there are several solutions can never go, whatever else does, and is not tried again. The search
+  that finds a second one is faster than the strategies are to give up.
 - The puzzle that results is solved once from the start, as a proof; an attempt that fails it is dropped.
 """
 
@@ -28,31 +29,47 @@ from .search import search
 from .state import eliminate, load, propagate
 from .strategies import BRANCHES, run
 
+FILLED_AGAIN, SEVERAL, STUCK = 0, 1, 2
+FOR_EVER = 1 << 30
 FIRST_CHUNK = 32
 """Clues (of a 9x9 grid) that are first taken at once; larger and smaller grids in proportion."""
 
 @njit(cache=True, nogil=True)
-def other_solution(w, puzzle, cell, digit):
-    """Whether ``puzzle`` has a solution in which ``cell``, now blank, is not ``digit``; also True where the search was
-    given up."""
-    s, info = w.stack[0], w.infos[0]
-    load(s, info, w.t, puzzle)
+def _other_solution(w, cell, digit):
+    """Look for a solution of the state at depth 0 in which the open ``cell`` is not ``digit``.
+
+    Returns:
+        1 if there is one, 0 if there is none, -1 if the search was given up.
+    """
     d = int(digit) - 1
-    if s[CAND + cell] == 1 << d:
-        return False
-    eliminate(s, info, w.t, cell, d)
-    return search(w.stack, w.infos, w.t, 1, BRANCHES, w.no_grids) != 0
+    if w.stack[0, CAND + cell] == 1 << d:
+        return 0
+    w.stack[1] = w.stack[0]
+    w.infos[1] = w.infos[0]
+    eliminate(w.stack[1], w.infos[1], w.t, cell, d)
+    return search(w.stack[1:], w.infos[1:], w.t, 1, BRANCHES, w.no_grids)
 
 
 @njit(cache=True, nogil=True)
-def strategies_fill(w, puzzle, target):
-    """Whether the strategies fill the cell ``target`` of ``puzzle``, or all of it (-1)."""
+def _without(w, puzzle, cell, digit):
+    """What becomes of ``cell`` (its solution is ``digit``), now blank in ``puzzle``."""
     s, info = w.stack[0], w.infos[0]
     load(s, info, w.t, puzzle)
-    run(w, target, False)
-    if info[BROKEN]:
-        return False
-    return info[OPEN] == 0 if target < 0 else s[VALUE + target] > 0
+    propagate(s, info, w.t)
+    if s[VALUE + cell] > 0:
+        return FILLED_AGAIN
+    if _other_solution(w, cell, digit) == 1:
+        return SEVERAL
+    run(w, cell, False)
+    return FILLED_AGAIN if s[VALUE + cell] > 0 else STUCK
+
+
+@njit(cache=True, nogil=True)
+def strategies_finish(w, puzzle):
+    """Whether the seven strategies fill all of ``puzzle``."""
+    load(w.stack[0], w.infos[0], w.t, puzzle)
+    run(w, -1, False)
+    return w.infos[0, OPEN] == 0 and w.infos[0, BROKEN] == 0
 
 
 @njit(cache=True, nogil=True)
@@ -84,7 +101,8 @@ def dig_unique(w, solution, puzzle):
     for at in range(_take_while_single(w, order, solution, puzzle), order.shape[0]):
         cell = order[at]
         puzzle[cell] = 0
-        if other_solution(w, puzzle, cell, solution[cell]):
+        load(w.stack[0], w.infos[0], w.t, puzzle)
+        if _other_solution(w, cell, solution[cell]) != 0:
             puzzle[cell] = solution[cell]
 
 
@@ -96,27 +114,28 @@ def dig_logic(w, solution, puzzle):
     order = np.arange(cells)
     shuffle(w.stream, order)
     puzzle[:] = solution
-    # A kept clue's number: how many had gone when the strategies last failed without it.
+    # Of a kept clue: how many had gone when the strategies last failed without it.
     failed_at = np.full(cells, -1)
     gone = _take_while_single(w, order, solution, puzzle)
     for at in range(gone, cells):
         cell = order[at]
         puzzle[cell] = 0
-        if strategies_fill(w, puzzle, cell):
+        verdict = _without(w, puzzle, cell, solution[cell])
+        if verdict == FILLED_AGAIN:
             gone += 1
         else:
             puzzle[cell] = solution[cell]
-            failed_at[cell] = gone
-    if not strategies_fill(w, puzzle, -1):
+            failed_at[cell] = gone if verdict == STUCK else FOR_EVER
+    if not strategies_finish(w, puzzle):
         return False
     while True:
         before = gone
         for at in range(cells):
             cell = order[at]
-            if puzzle[cell] == 0 or failed_at[cell] == gone:
+            if puzzle[cell] == 0 or failed_at[cell] >= gone:
                 continue
             puzzle[cell] = 0
-            if strategies_fill(w, puzzle, -1):
+            if strategies_finish(w, puzzle):
                 gone += 1
             else:
                 puzzle[cell] = solution[cell]

@@ -109,17 +109,17 @@ def _attempts(box: Box, recipe: Recipe, given: Source, seed: int, first: int, co
     return out
 
 
-def _blocks(box: Box, recipe: Recipe, seed: int, workers: int) -> Iterator[Attempts]:
+def _blocks(box: Box, recipe: Recipe, seed: int, workers: int, count: int) -> Iterator[Attempts]:
     """Blocks of attempts in order, ``workers`` of them under way at once."""
     given = source(box)
     # Short enough for progress and Ctrl-C, long enough to hide the hand-over.
-    size = 512 if box.size <= 9 else 8
+    size = min(512 if box.size <= 9 else 8, count // workers + 8)
     with ThreadPoolExecutor(workers) as pool:
         waiting: deque[Future[Attempts]] = deque()
         first = 0
         try:
             while True:
-                while len(waiting) <= workers:
+                while len(waiting) < workers:
                     waiting.append(pool.submit(_attempts, box, recipe, given, seed, first, size))
                     first += size
                 yield waiting.popleft().result()
@@ -161,7 +161,7 @@ def generate(
     seen: set[int | bytes] = set()
     parts: list[Attempts] = []
     made = idle = 0
-    for block in _blocks(box, recipe, seed, workers):
+    for block in _blocks(box, recipe, seed, workers, count):
         chosen = []
         for row in np.flatnonzero(block.kept):
             name = int(block.key[row]) if distinct == "symmetry" else block.puzzles[row].tobytes()
