@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from anyorder.core.randomness import fold, row_seeds
     from anyorder.core.schedules import Cosine, Geometric, Linear, LogLinear, NoiseSchedule, Polynomial
     from anyorder.decoding.decoder import decode, stream
+    from anyorder.decoding.guidance import ClassifierFree
     from anyorder.decoding.result import Decoded, Step
     from anyorder.decoding.strategies import Strategy, strategies
+    from anyorder.decoding.trace import read_trace, trace_decode, write_trace
     from anyorder.models.checkpoints import from_pretrained, push_to_hub, save_pretrained
     from anyorder.models.oracle import EnumeratedJoint, MarkovChain
     from anyorder.models.transformer import Transformer, TransformerConfig
@@ -52,8 +54,10 @@ _HOME = {
     "core.randomness": ("fold", "row_seeds"),
     "core.schedules": ("Cosine", "Geometric", "Linear", "LogLinear", "NoiseSchedule", "Polynomial"),
     "decoding.decoder": ("decode", "stream"),
+    "decoding.guidance": ("ClassifierFree",),
     "decoding.result": ("Decoded", "Step"),
     "decoding.strategies": ("Strategy", "strategies"),
+    "decoding.trace": ("read_trace", "trace_decode", "write_trace"),
     "models.checkpoints": ("from_pretrained", "push_to_hub", "save_pretrained"),
     "models.oracle": ("EnumeratedJoint", "MarkovChain"),
     "models.transformer": ("Transformer", "TransformerConfig"),
@@ -93,6 +97,7 @@ __all__ = [
     "UNDECIDED",
     "Blocks",
     "Canvas",
+    "ClassifierFree",
     "Cosine",
     "Decoded",
     "Defer",
@@ -140,10 +145,13 @@ __all__ = [
     "fold",
     "from_pretrained",
     "push_to_hub",
+    "read_trace",
     "row_seeds",
     "save_pretrained",
     "strategies",
     "stream",
+    "trace_decode",
+    "write_trace",
 ]
 
 

@@ -1,6 +1,8 @@
-"""The only loop: `decode` and `stream`, their results, the named strategies, and traces."""
+"""The only loop: `decode` and `stream`, their results, guidance, the named strategies, and traces."""
 
 from anyorder.decoding.decoder import decode, stream
+from anyorder.decoding.guidance import ClassifierFree
 from anyorder.decoding.result import Decoded, Step
+from anyorder.decoding.strategies import Strategy
 
-__all__ = ["Decoded", "Step", "decode", "stream"]
+__all__ = ["ClassifierFree", "Decoded", "Step", "Strategy", "decode", "stream"]
