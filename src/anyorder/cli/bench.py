@@ -134,7 +134,41 @@ class BenchTrain:
         _finish(result, self.json, since, str(device), None)
 
 
-BENCHES = {"decode": BenchDecode, "statistics": BenchStatistics, "train": BenchTrain}
+@dataclass(frozen=True)
+class BenchData:
+    """Puzzles generated and solved a second on one core; baseline: a SAT solver on the same puzzles."""
+
+    box: str = "3x3"
+    """box shape, rows x columns"""
+    count: int = 5000
+    """puzzles to generate in a round"""
+    peer_count: int = 200
+    """of them, those that search and SAT solver solve"""
+    repeats: int = 3
+    """rounds; medians are reported"""
+    json: PathOption = None
+    """write the figures and the facts of the run as JSON"""
+
+    def __post_init__(self) -> None:
+        at_least("--count", self.count, 1)
+        at_least("--peer-count", self.peer_count, 1)
+        at_least("--repeats", self.repeats, 1)
+
+    def run(self) -> None:
+        """Measure, record, print."""
+        since = time.time()
+        from anyorder.bench.data import bench_data
+        from anyorder.cli.data import parse_box
+
+        box = parse_box(self.box)
+        with screen.steps() as progress:
+            result = bench_data(
+                box, count=self.count, peer_count=self.peer_count, repeats=self.repeats, progress=progress
+            )
+        _finish(result, self.json, since, "cpu", None)
+
+
+BENCHES = {"data": BenchData, "decode": BenchDecode, "statistics": BenchStatistics, "train": BenchTrain}
 
 
 def _finish(result: BenchResult, json: Path | None, since: float, device: str, model: dict[str, Any] | None) -> None:
