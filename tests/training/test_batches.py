@@ -36,6 +36,24 @@ def test_a_batch_is_a_function_of_seed_and_step(data: SudokuData) -> None:
     assert torch.equal(torch.get_rng_state(), state)
 
 
+def test_masks_change_from_step_to_step_over_the_same_sequences(data: SudokuData) -> None:
+    class Same:
+        fingerprint = "same"
+
+        def __len__(self) -> int:
+            return 1
+
+        def batch(self, seed: int, step: int, size: int) -> Batch:
+            return Batch(torch.ones(size, 40, dtype=torch.int64), torch.ones(size, 40, dtype=torch.bool))
+
+    masks = [
+        step_batch(Same(), 0, ObjectiveSettings(), seed=seed, step=step, size=8).masked
+        for seed in (1, 2)
+        for step in (0, 1)
+    ]
+    assert all(not torch.equal(masks[i], masks[j]) for i in range(4) for j in range(i))
+
+
 def test_clues_stay_and_masks_lie_on_unknown_positions(data: SudokuData) -> None:
     tokens, unknown = data.batch(9, 0, 32)
     del tokens

@@ -20,8 +20,8 @@ from anyorder.training.journal import read_journal
 ADAMW = {"optimizer": {"adamw": {"rate": 3e-3, "weight_decay": 0.1}, "muon": None}}
 
 
-def losses(run_dir: Path) -> list[float]:
-    return [record["loss"] for record in read_journal(run_dir / "log.jsonl") if record["kind"] == "train"]
+def logged(run_dir: Path, name: str) -> list[float]:
+    return [record[name] for record in read_journal(run_dir / "log.jsonl") if record["kind"] == "train"]
 
 
 def final_weights(run_dir: Path) -> dict[str, torch.Tensor]:
@@ -32,7 +32,9 @@ def final_weights(run_dir: Path) -> dict[str, torch.Tensor]:
 
 
 def assert_same_run(one: Path, other: Path) -> None:
-    assert losses(one) == pytest.approx(losses(other), rel=2e-6)
+    # Adam's update hardly sees the scale of a gradient; its norm does.
+    assert logged(one, "loss") == pytest.approx(logged(other, "loss"), rel=2e-6)
+    assert logged(one, "gradient_norm") == pytest.approx(logged(other, "gradient_norm"), rel=1e-5)
     first, second = final_weights(one), final_weights(other)
     assert first.keys() == second.keys()
     for name, value in first.items():
@@ -70,7 +72,7 @@ def test_accumulation_changes_nothing(tiny: Any, tmp_path: Path) -> None:
             train(tiny(accumulation=count, **settings), tmp_path / f"{weight}{count}", threads=1)
         for count in (4, 8):
             assert_same_run(tmp_path / f"{weight}1", tmp_path / f"{weight}{count}")
-    assert losses(tmp_path / "row1") != pytest.approx(losses(tmp_path / "token1"), rel=1e-4)
+    assert logged(tmp_path / "row1", "loss") != pytest.approx(logged(tmp_path / "token1", "loss"), rel=1e-4)
 
 
 def test_two_ddp_processes_give_the_single_process_run(tiny: Any, processes: Any, tmp_path: Path) -> None:
@@ -90,7 +92,8 @@ def test_two_fsdp_processes_give_the_single_process_run(tiny: Any, processes: An
     assert run_together(processes, half, tmp_path / "two") == [0, 0]
     assert run_together(processes, whole, tmp_path / "two") == [0, 0]
     train(tiny(steps=6, schedule=whole["schedule"]), tmp_path / "one", threads=1)
-    assert losses(tmp_path / "one") == pytest.approx(losses(tmp_path / "two"), rel=1e-5)
+    for name in ("loss", "gradient_norm"):
+        assert logged(tmp_path / "one", name) == pytest.approx(logged(tmp_path / "two", name), rel=1e-4)
     first, second = final_weights(tmp_path / "one"), final_weights(tmp_path / "two")
     assert first.keys() == second.keys()
     for name, value in first.items():

@@ -72,16 +72,24 @@ def test_checkpoints_come_and_go_as_set(tiny: Any, tmp_path: Path) -> None:
 
 
 def test_stopped_by_the_clock_and_resumed(tiny: Any, tmp_path: Path) -> None:
-    train(tiny(), tmp_path / "whole", threads=1)
+    settings = tiny(log_every_steps=5)
+    train(settings, tmp_path / "whole", threads=1)
     for leg in range(20):
-        result = train(tiny(), tmp_path / "legs", minutes=1e-6, threads=1)
+        result = train(settings, tmp_path / "legs", minutes=1e-6, threads=1)
         assert result.step == leg + 1
         if result.finished:
             break
         assert result.model is None
     assert result.step == 12
     assert digests(tmp_path / "legs") == digests(tmp_path / "whole")
-    assert train(tiny(), tmp_path / "legs", threads=1).finished
+    # Means over five steps, four of whose sums were carried by checkpoints.
+    names = ("step", "loss", "gradient_norm", "rate", "examples")
+    legs, whole = (
+        [[record[name] for name in names] for record in read_journal(path / "log.jsonl") if record["kind"] == "train"]
+        for path in (tmp_path / "legs", tmp_path / "whole")
+    )
+    assert legs == whole
+    assert train(settings, tmp_path / "legs", threads=1).finished
     assert kinds(tmp_path / "legs").count("end") == 1
 
 
