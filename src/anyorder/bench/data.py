@@ -123,7 +123,7 @@ def _result(box: Box, rounds: list[dict[str, float]], made: list[Puzzles], count
         columns=("what", "puzzles_per_second", "times_peer"),
         rows=rows,
         notes=[
-            f"Of {len(puzzles):,} puzzles made for the seven strategies {100 * checks['one_solution_share']:.1f} % have "
+            f"Of {len(puzzles):,} puzzles made for the strategies {100 * checks['one_solution_share']:.1f} % have "
             f"one solution; {100 * checks['minimal_share']:.1f} % of 500 defeat them with any clue less; "
             f"{100 * float((mixed.grade == 0).mean()):.0f} % of puzzles dug for one solution alone are in "
             "their reach.",
