@@ -464,6 +464,41 @@ def test_hole_order_is_followed_and_the_rest_comes_last() -> None:
     assert steps[:3].max() < steps[3:5].min()
 
 
+class Enough:
+    """Closes everything after a number of steps, decided and given positions too if it had its way."""
+
+    reason = "enough"
+
+    def __init__(self, steps: int) -> None:
+        self.steps = steps
+
+    def init(self, progress: Any) -> Tensor:
+        return torch.zeros_like(progress.seeds)
+
+    def __call__(self, progress: Any, board: Any, state: Tensor) -> tuple[Tensor, Tensor]:
+        assert len(state) == len(progress.tokens)
+        return (state + 1 >= self.steps)[:, None].expand_as(progress.unknown), state + 1
+
+
+@pytest.mark.parametrize("remask", [None, ao.MaskPredict(8)])
+def test_closing_touches_undecided_positions_only_and_leaves_no_trace_of_what_was_taken_back(remask: Any) -> None:
+    canvas = make_canvas(6, 16)
+    taken_back = 0
+    for step in ao.stream(HashDenoiser(), canvas, order=ao.Random(), remask=remask, stop=Enough(4)):
+        taken_back += int(step.remasked.sum())
+    assert taken_back > 0 or remask is None
+    result = ao.decode(HashDenoiser(), canvas, order=ao.Random(), remask=remask, stop=Enough(4))
+    left = result.state == ao.UNDECIDED
+    assert torch.equal(result.tokens[~canvas.unknown], canvas.tokens[~canvas.unknown])
+    assert (result.state[~canvas.unknown] == ao.GIVEN).all()
+    assert (result.tokens[left] == MASK).all()
+    assert torch.equal(result.step_of >= 0, result.state == ao.DECIDED)
+    assert torch.equal(result.log_probability.isnan(), result.state != ao.DECIDED)
+    assert [reason == "enough" for reason in result.finish_reason] == left.any(dim=1).tolist()
+    assert (result.nfe <= 4).all()
+    assert (left[1:].any(dim=1)).any()
+
+
 def test_end_of_hole_leaves_the_rest_undecided() -> None:
     canvas = make_canvas()
     result = ao.decode(HashDenoiser(), canvas, window=ao.Holes("first"), stop=ao.EndOfHole("first"))
