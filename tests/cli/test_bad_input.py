@@ -234,9 +234,10 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "terminate"])
 def test_an_interruption_leaves_one_line_and_no_file(tmp_path: Path, number: signal.Signals) -> None:
-    earlier = tmp_path / "puzzles.npz"
+    earlier = tmp_path / "record.json"
     earlier.write_bytes(b"earlier")
-    command = [EXECUTABLE, "data", "sudoku", "--count", "100000000", "--out", earlier]
+    work = ["bench", "statistics", "--repeats", "1000000", "--vocabulary", "50000", "--threads", "1"]
+    command = [EXECUTABLE, *work, "--json", earlier]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ | {"COLUMNS": "200"}) as process:
         assert process.stderr is not None
         _wait_until_busy(process)
@@ -246,7 +247,7 @@ def test_an_interruption_leaves_one_line_and_no_file(tmp_path: Path, number: sig
     assert [line for line in lines if line.startswith("anyorder: error: ")] == [lines[-1]]
     assert "Traceback" not in "".join(lines)
     assert earlier.read_bytes() == b"earlier"
-    assert os.listdir(tmp_path) == ["puzzles.npz"]
+    assert os.listdir(tmp_path) == ["record.json"]
 
 
 def _wait_until_busy(process: subprocess.Popen[str]) -> None:
