@@ -27,12 +27,12 @@ def one_at_a_time() -> list[Any]:
 
 
 def mixtures() -> list[Any]:
-    """A third of all orders x budgets, each of either meeting a third of the other; the other parts take turns."""
+    """A fifth of all orders x budgets, each of either meeting a fifth of the other; the other parts take turns."""
     cases = []
     for i, order in enumerate(ORDERS):
         for j, budget in enumerate(BUDGETS):
             turn = i * len(BUDGETS) + j
-            if (i + j) % 3:
+            if (i + j) % 5:
                 continue
             chosen = {"order": order, "budget": budget}
             chosen["sampler"] = list(SAMPLERS)[turn % len(SAMPLERS)]
@@ -40,10 +40,10 @@ def mixtures() -> list[Any]:
             chosen["stop"] = list(STOPS)[(turn // 3) % len(STOPS)]
             cases.append(pytest.param(chosen, id="-".join(chosen.values())))
     for i, order in enumerate(ORDERS):
-        for remask in [name for name in REMASKS if name != "none"]:
-            chosen = {"order": order, "remask": remask, "sampler": list(SAMPLERS)[i % len(SAMPLERS)]}
-            chosen["window"] = list(WINDOWS)[i % len(WINDOWS)]
-            cases.append(pytest.param(chosen, id="-".join(chosen.values())))
+        remask = list(REMASKS)[1 + i % (len(REMASKS) - 1)]
+        chosen = {"order": order, "remask": remask, "sampler": list(SAMPLERS)[i % len(SAMPLERS)]}
+        chosen["window"] = list(WINDOWS)[i % len(WINDOWS)]
+        cases.append(pytest.param(chosen, id="-".join(chosen.values())))
     return cases
 
 

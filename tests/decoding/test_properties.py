@@ -80,7 +80,7 @@ def canvases(draw: Any) -> ao.Canvas:
     return ao.Canvas(tokens, unknown & real, None if real.all() else real, holes)
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(
     canvas=canvases(),
     order=orders,
@@ -152,7 +152,7 @@ SETTINGS = [
 ]
 
 
-@settings(max_examples=200)
+@settings(max_examples=120)
 @given(setting=st.sampled_from(SETTINGS), value=numbers)
 def test_a_setting_is_usable_or_refused_by_name(setting: tuple[Any, str, str], value: Any) -> None:
     part, name, where = setting

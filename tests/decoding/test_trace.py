@@ -222,7 +222,7 @@ def test_files_that_are_no_text_are_refused(tmp_path: Path) -> None:
         read_trace(empty)
 
 
-@settings(max_examples=60)
+@settings(max_examples=25)
 @given(cut=st.integers(0, 4000), junk=st.text(max_size=20))
 def test_a_trace_cut_anywhere_is_refused_or_whole(
     tmp_path_factory: pytest.TempPathFactory, cut: int, junk: str
