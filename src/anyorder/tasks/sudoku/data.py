@@ -11,9 +11,13 @@ from __future__ import annotations
 import hashlib
 import os
 import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import torch
@@ -28,6 +32,28 @@ from .symmetry import augment
 GRADES = ("logic", "hard")
 """Grade names by code: 0, the seven strategies finish the puzzle; 1, they do not."""
 FORMAT_VERSION = 1
+
+
+@contextmanager
+def replace_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """A file to write to, which takes the place of ``path`` only once it is complete and synced.
+
+    Raises:
+        UserError: it cannot be written (no such folder, no right, disk full).
+    """
+    target = Path(path)
+    partial = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        with open(partial, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, target)
+    except OSError as error:
+        raise UserError(f"cannot write {target}: {error.strerror or error}") from error
+    finally:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,23 +118,12 @@ class Puzzles:
         Raises:
             UserError: the file cannot be written.
         """
-        target = Path(path)
         arrays = {name: getattr(self, name) for name in ("puzzles", "solutions", "grade", "order", "strategy")}
         known = {name: value for name, value in arrays.items() if value is not None}
         shape = np.array([FORMAT_VERSION, self.box.box_rows, self.box.box_columns], np.int64)
-        partial = target.with_name(f".{target.name}.{os.getpid()}.part")
-        try:
-            with open(partial, "wb") as file:
-                np.savez_compressed(
-                    file, sudoku=shape, fingerprint=np.array(self.fingerprint), origin=np.array(self.origin), **known
-                )
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(partial, target)
-        except OSError as error:
-            raise UserError(f"cannot write {target}: {error.strerror or error}") from error
-        finally:
-            partial.unlink(missing_ok=True)
+        marks = {"sudoku": shape, "fingerprint": np.array(self.fingerprint), "origin": np.array(self.origin)}
+        with replace_file(path) as file:
+            np.savez_compressed(file, **marks, **known)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Puzzles:
@@ -122,10 +137,11 @@ class Puzzles:
                 held = {name: archive[name] for name in archive.files}
         except FileNotFoundError as error:
             raise UserError(f"no such file: {path}") from error
-        except (OSError, ValueError, EOFError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
-            raise UserError(
-                f"{path} is no puzzle set, or is damaged; make it again with `anyorder data sudoku`"
-            ) from error
+        # A damaged archive can fail anywhere inside zipfile, zlib or numpy's header parser.
+        except (OSError, ValueError, EOFError, KeyError, TypeError, AttributeError, SyntaxError, zlib.error) as error:
+            raise UserError(f"{path} is no puzzle set, or is damaged; make it with `anyorder data sudoku`") from error
+        except (zipfile.BadZipFile, NotImplementedError, RuntimeError, MemoryError) as error:
+            raise UserError(f"{path} is no puzzle set, or is damaged; make it with `anyorder data sudoku`") from error
         header = held.get("sudoku")
         needed = {"sudoku", "fingerprint", "puzzles", "solutions"}
         if header is None or not needed <= held.keys() or header.shape != (3,) or header[0] != FORMAT_VERSION:

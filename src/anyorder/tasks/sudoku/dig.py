@@ -21,9 +21,9 @@ What makes the second fast, without changing its outcome:
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from .bits import shuffle
+from .jit import inner
 from .layout import BROKEN, CAND, OPEN, VALUE
 from .search import search
 from .state import eliminate, load, propagate
@@ -34,7 +34,8 @@ FOR_EVER = 1 << 30
 FIRST_CHUNK = 32
 """Clues (of a 9x9 grid) that are first taken at once; larger and smaller grids in proportion."""
 
-@njit(cache=True, nogil=True)
+
+@inner
 def _other_solution(w, cell, digit):
     """Look for a solution of the state at depth 0 in which the open ``cell`` is not ``digit``.
 
@@ -47,10 +48,10 @@ def _other_solution(w, cell, digit):
     w.stack[1] = w.stack[0]
     w.infos[1] = w.infos[0]
     eliminate(w.stack[1], w.infos[1], w.t, cell, d)
-    return search(w.stack[1:], w.infos[1:], w.t, 1, BRANCHES, w.no_grids)
+    return search(w.stack[1:], w.infos[1:], w.t, 1, int(BRANCHES), w.no_grids)
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _without(w, puzzle, cell, digit):
     """What becomes of ``cell`` (its solution is ``digit``), now blank in ``puzzle``."""
     s, info = w.stack[0], w.infos[0]
@@ -60,19 +61,19 @@ def _without(w, puzzle, cell, digit):
         return FILLED_AGAIN
     if _other_solution(w, cell, digit) == 1:
         return SEVERAL
-    run(w, cell, False)
+    run(w, cell)
     return FILLED_AGAIN if s[VALUE + cell] > 0 else STUCK
 
 
-@njit(cache=True, nogil=True)
+@inner
 def strategies_finish(w, puzzle):
     """Whether the seven strategies fill all of ``puzzle``."""
     load(w.stack[0], w.infos[0], w.t, puzzle)
-    run(w, -1, False)
+    run(w, (-1))
     return w.infos[0, OPEN] == 0 and w.infos[0, BROKEN] == 0
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _take_while_single(w, order, solution, puzzle):
     """Empty cells along ``order``, many at once, as far as singles alone still finish; returns how many."""
     s, info = w.stack[0], w.infos[0]
@@ -92,7 +93,7 @@ def _take_while_single(w, order, solution, puzzle):
     return taken
 
 
-@njit(cache=True, nogil=True)
+@inner
 def dig_unique(w, solution, puzzle):
     """Turn ``puzzle`` (cells,) into a minimal puzzle of ``solution``."""
     order = np.arange(puzzle.shape[0])
@@ -106,7 +107,7 @@ def dig_unique(w, solution, puzzle):
             puzzle[cell] = solution[cell]
 
 
-@njit(cache=True, nogil=True)
+@inner
 def dig_logic(w, solution, puzzle):
     """Turn ``puzzle`` (cells,) into one of ``solution`` that the seven strategies finish and that is locally minimal
     under them; False where the attempt has to be dropped."""

@@ -1,350 +1,401 @@
-"""Sudoku files: the usual text and CSV formats, read strictly and written back.
+"""Reading and writing Sudoku puzzles as text.
 
-Three layouts are told apart by the first line that is neither empty nor a comment (``#``):
+Symbols: digits 1..9, then A = 10, B = 11, ... (either case); a blank is ``0 . - * _`` or a space. A line that begins
+with ``#`` is a comment. The kind of file is told by its content:
 
-* **CSV with a header** that names a ``puzzle`` column (or ``quiz``, ``quizzes``); ``solution`` (or ``solutions``),
-  ``rating`` and ``box`` (as ``2x3``) are understood, every other column is kept as text;
-* **a grid a line**: all cells of a puzzle, then, after a comma or spaces, its solution where there is one;
-* **a row a line**: n lines of n cells make a grid; bars between cells, rules between bands (``---+---``), empty lines
-  between grids and section names in brackets, as in SDK files, are passed over.
+- *lines*: one puzzle a line, all its cells in reading order (the usual 81-character line, ``.sdm``);
+- *CSV* (comma, semicolon or tab): with a header that names a ``puzzle`` column (or ``quizzes``), perhaps a
+  ``solution`` column, and any others, which are kept as text; or without a header: puzzle, solution, others;
+- *grids*: one row a line, with or without ``|`` and rules such as ``---+---+---``; cells may stand apart (then numbers
+  above 9 may be written out); empty lines and ``[Section]`` headings are skipped (``.sdk``, ``.ss``);
 
-A cell is a digit; beyond 9 come the letters A = 10 to G = 16, in either case. ``0 . - * _`` are blanks, and so is a
-space in a grid a line that has one character for every cell. Whatever does not fit is refused with the file's name and
-the line's number, and so are puzzles whose clues contradict each other and solutions that do not solve their puzzle.
+and an ``.npz`` file is a set written by :meth:`.data.Puzzles.save`. Every puzzle is checked: its length, its symbols,
+equal clues in a unit, that it has a solution at all, and that a solution given with it solves it.
 """
 
 from __future__ import annotations
 
 import csv
-import math
+import io
 import os
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from anyorder.core.errors import UserError
-from anyorder.core.files import replacing
 
-from .data import GRADES, Puzzles
-from .rules import MAX_SIZE, Box, units_valid, verify_many
+from .data import Puzzles, replace_file
+from .rules import Box, as_grids, first_conflict, units_valid, verify_many
+from .search import has_solution
 
-SYMBOLS = "0123456789ABCDEFG"
-"""The symbol of every value; 0 is a blank."""
+SYMBOLS = "123456789ABCDEFG"
+BLANKS = "0.-*_ "
+SHAPES = (
+    *((2, 2), (2, 3), (3, 2), (2, 4), (4, 2), (3, 3), (2, 5), (5, 2)),
+    *((3, 4), (4, 3), (2, 6), (6, 2), (3, 5), (5, 3), (4, 4), (2, 8), (8, 2)),
+)
+"""Box shapes that are tried where none is named; of those with the right number of cells the first that fits."""
+SIZES = frozenset(rows * columns for rows, columns in SHAPES)
 
-_BLANKS = "0.-*_"
-_PUZZLE, _SOLUTION = ("puzzle", "puzzles", "quiz", "quizzes"), ("solution", "solutions")
-_BAD = 255
-_RULE = re.compile(r"[-+=|\s]*\+[-+=|\s]*|=+|\[.*\]")
+_INVALID = 255
+_VALUES = np.full(256, _INVALID, np.uint8)
+_VALUES[[ord(symbol) for symbol in SYMBOLS]] = range(1, 17)
+_VALUES[[ord(symbol) for symbol in SYMBOLS.lower()]] = range(1, 17)
+_VALUES[[ord(symbol) for symbol in BLANKS]] = 0
+
+Style = Literal["line", "csv", "grid"]
 
 
 @dataclass(frozen=True, eq=False)
 class PuzzleFile:
-    """What a file of puzzles holds.
+    """Puzzles as read from a file.
 
-    Attributes:
-        box: the box shape.
-        puzzles: (N, cells) uint8, 0 = blank; no unit holds a digit twice.
-        solutions: (N, cells) uint8, each solving its puzzle; None where the file has none.
-        ratings: (N,) float64, NaN where the field is empty; None where the file has no such column.
-        columns: every column of a CSV file as text, by its name in lower case; empty for the other layouts.
-        lines: (N,) the line of the file on which each puzzle begins, from 1.
+    ``puzzles`` (N, cells) uint8, 0 = blank. ``solutions`` (N, cells) uint8, or None where the file has none.
+    ``columns``: the other CSV columns by name, N texts each. ``lines`` (N,) int64: the line on which each puzzle
+    begins, from 1 (0 for a file without lines).
     """
 
     box: Box
     puzzles: NDArray[np.uint8]
-    solutions: NDArray[np.uint8] | None = None
-    ratings: NDArray[np.float64] | None = None
-    columns: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    lines: Sequence[int] = ()
+    solutions: NDArray[np.uint8] | None
+    columns: Mapping[str, tuple[str, ...]]
+    lines: NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.puzzles)
 
+    @property
+    def ratings(self) -> NDArray[np.float64] | None:
+        """(N,): the ``rating`` column as numbers, NaN where it is empty; None where there is no such column.
 
-def grid_text(grid: NDArray[np.integer]) -> str:
-    """One flat grid as one line of symbols, 0 for a blank."""
-    return "".join(SYMBOLS[value] for value in grid.tolist())
+        Raises:
+            UserError: a rating is no number.
+        """
+        texts = self.columns.get("rating")
+        if texts is None:
+            return None
+        try:
+            return np.array([float(text) if text.strip() else np.nan for text in texts])
+        except ValueError as error:
+            raise UserError(f"the rating column holds something that is no number: {error}") from error
+
+
+class _Record(NamedTuple):
+    """One puzzle as found: the line it begins on, its symbols, those of its solution (or ""), and other columns."""
+
+    line: int
+    puzzle: str
+    solution: str = ""
+    others: tuple[str, ...] = ()
+
+
+@dataclass
+class _Found:
+    """What a file holds: records, and the names of their other columns."""
+
+    records: list[_Record] = field(default_factory=list)
+    names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Source:
+    """The file being read, for messages, and the side of its grids where it is known."""
+
+    path: str
+    size: int | None
+
+    def error(self, line: int, what: str) -> UserError:
+        return UserError(f"{self.path}, line {line}: {what}")
+
+    def is_size(self, count: int) -> bool:
+        return count in SIZES if self.size is None else count == self.size
+
+    def whole(self, line: int, text: str) -> str:
+        """The symbols of a puzzle in one piece; outer spaces count as blanks only if the length needs them."""
+        for symbols in (text.strip(), text):
+            side = round(len(symbols) ** 0.5)
+            if side * side == len(symbols) and self.is_size(side):
+                return symbols
+        expected = "16, 36, 81, 144 or 256" if self.size is None else str(self.size**2)
+        raise self.error(line, f"found {len(text.strip())} cells where a puzzle has {expected}")
+
+
+def _decode(path: str) -> str:
+    """The text of a file, with one kind of line end."""
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}") from error
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise UserError(f"{path}, line {line}: not UTF-8 text; expected puzzles as text or CSV") from error
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _read_table(source: _Source, text: str, delimiter: str) -> _Found:
+    """CSV with or without a header."""
+    rows = csv.reader(io.StringIO(text), delimiter=delimiter, strict=True)
+    found = _Found()
+    roles: tuple[str, ...] = ()
+    try:
+        for row in rows:
+            if not any(cell.strip() for cell in row) or row[0].startswith("#"):
+                continue
+            if not roles:
+                names = [cell.strip().lower() for cell in row]
+                named = {"puzzles": "puzzle", "quiz": "puzzle", "quizzes": "puzzle", "solutions": "solution"}
+                roles = tuple(named.get(name, name) for name in names)
+                if "puzzle" in roles:
+                    if len(set(roles)) < len(roles):
+                        raise source.error(rows.line_num, "the header names a column twice")
+                    found.names = tuple(role for role in roles if role not in ("puzzle", "solution"))
+                    continue
+                roles = ("puzzle", "solution", *(f"column {at}" for at in range(3, len(row) + 1)))[: len(row)]
+                found.names = roles[2:]
+            if len(row) != len(roles):
+                raise source.error(rows.line_num, f"found {len(row)} columns where the file has {len(roles)}")
+            cells = dict(zip(roles, row, strict=True))
+            solution = cells.get("solution", "")
+            found.records.append(
+                _Record(
+                    rows.line_num,
+                    source.whole(rows.line_num, cells["puzzle"]),
+                    source.whole(rows.line_num, solution) if solution.strip() else "",
+                    tuple(cells[name] for name in found.names),
+                )
+            )
+    except csv.Error as error:
+        raise source.error(rows.line_num, f"not readable as CSV: {error}") from error
+    return found
+
+
+def _is_rule(source: _Source, text: str) -> bool:
+    """Whether a line of a grid only separates boxes."""
+    bare = text.strip()
+    return set(bare) <= set("-+=| ") and (bool(set(bare) & set("+=|")) or not source.is_size(bare.count("-")))
+
+
+def _row(source: _Source, line: int, text: str) -> str:
+    """The symbols of one row of a grid."""
+    parts = text.replace("|", " ").split()
+    numbers = [part.isascii() and part.isdigit() and int(part) <= len(SYMBOLS) for part in parts]
+    apart = [len(part) == 1 or number for part, number in zip(parts, numbers, strict=True)]
+    if len(parts) > 9 and source.is_size(len(parts)) and all(apart):
+        return "".join(part if len(part) == 1 else SYMBOLS[int(part) - 1] if int(part) else "0" for part in parts)
+    for symbols in ("".join(parts), text):
+        if source.is_size(len(symbols)):
+            return symbols
+    expected = "" if source.size is None else f" where a row has {source.size}"
+    raise source.error(line, f"found {len(''.join(parts))} cells{expected}; expected a puzzle a line, CSV, or grids")
+
+
+def _read_grids(source: _Source, lines: list[tuple[int, str]], bands: int | None) -> _Found:
+    """Grids of one row a line. An empty line may stand between puzzles or between bands of ``bands`` rows."""
+    found = _Found()
+    rows: list[str] = []
+    begin = 0
+    for line, text in lines:
+        if rows and (not text.strip() or text.lstrip().startswith("[")):
+            height = bands or Box.for_cells(len(rows[0]) ** 2).box_rows
+            if len(rows) % height or text.strip():
+                raise source.error(begin, f"the puzzle ends after {len(rows)} of {len(rows[0])} rows")
+        if not text.strip() or text.lstrip().startswith("[") or _is_rule(source, text):
+            continue
+        symbols = _row(source, line, text)
+        if rows and len(symbols) != len(rows[0]):
+            raise source.error(line, f"found {len(symbols)} cells where a row has {len(rows[0])}")
+        if not rows:
+            begin = line
+        rows.append(symbols)
+        if len(rows) == len(symbols):
+            found.records.append(_Record(begin, "".join(rows)))
+            source = _Source(source.path, len(symbols))
+            rows = []
+    if rows:
+        raise source.error(begin, f"the puzzle ends after {len(rows)} of {len(rows[0])} rows")
+    return found
+
+
+def _read_text(source: _Source, text: str, box: Box | None) -> _Found:
+    """Find out what kind of file it is, and read it."""
+    lines = [(at, line) for at, line in enumerate(text.split("\n"), 1) if not line.startswith("#")]
+    content = [(at, line) for at, line in lines if line.strip()]
+    if not content:
+        raise UserError(f"{source.path} holds no puzzle; expected a puzzle a line, CSV, or grids")
+    first = content[0][1]
+    delimiter = next((mark for mark in ",;\t" if mark in first), None)
+    if delimiter is not None:
+        return _read_table(source, text, delimiter)
+    if _one_a_line(source, content):
+        return _Found([_Record(at, source.whole(at, line)) for at, line in content])
+    return _read_grids(source, lines, box.box_rows if box else None)
+
+
+def _one_a_line(source: _Source, content: list[tuple[int, str]]) -> bool:
+    """Whether the lines are whole puzzles rather than rows."""
+    first = content[0][1]
+    if first.lstrip().startswith("[") or "|" in first or "+" in first:
+        return False
+    sides = {round(len(text) ** 0.5) for text in (first.strip(), first) if round(len(text) ** 0.5) ** 2 == len(text)}
+    if not any(source.is_size(side) for side in sides):
+        return len(first.strip()) > len(SYMBOLS) and " " not in first.strip()
+    # Sixteen symbols are a 4x4 puzzle, or a row of a 16x16 one, which also uses digits above 4.
+    row_of_16 = source.size is None and len(first.strip()) == 16
+    return not (row_of_16 and set("".join(line for _, line in content)) & set("56789ABCDEFGabcdefg"))
+
+
+def _values(source: _Source, records: list[_Record], which: Literal["puzzle", "solution"]) -> NDArray[np.uint8]:
+    """The symbols of all records as values (N, cells)."""
+    texts = [getattr(record, which) for record in records]
+    cells = len(records[0].puzzle)
+    for record, text in zip(records, texts, strict=True):
+        if len(text) != cells:
+            raise source.error(record.line, f"found a {which} of {len(text)} cells among puzzles of {cells}")
+    size = round(cells**0.5)
+    values = _VALUES[np.frombuffer("".join(texts).encode("ascii", "replace"), np.uint8)].reshape(-1, cells)
+    wrong = np.argwhere(values > size)
+    if len(wrong):
+        row, cell = wrong[0]
+        line, symbol = records[row].line, texts[row][cell]
+        raise source.error(
+            line, f"{symbol!r} is no symbol of a {size}x{size} {which}: 1-{SYMBOLS[size - 1]}, or a blank 0 . - * _"
+        )
+    return values
+
+
+def _infer_box(cells: int, grids: list[NDArray[np.uint8]]) -> Box:
+    """The first usual shape in which no unit holds a digit twice; the first of all if there is none."""
+    shapes = [Box(*shape) for shape in SHAPES if Box(*shape).cells == cells]
+    fits = (shape for shape in shapes if all(units_valid(shape, grid).all() for grid in grids))
+    return next(fits, shapes[0])
+
+
+def _check(source: _Source, box: Box, lines: NDArray, puzzles: NDArray, solutions: NDArray | None) -> None:
+    """Refuse puzzles that break the rules, have no solution, or come with a wrong one."""
+    valid = units_valid(box, puzzles)
+    if not valid.all():
+        row = int(np.argmin(valid))
+        raise source.error(int(lines[row]), f"contradictory puzzle: {first_conflict(box, puzzles[row])}")
+    if solutions is None:
+        solvable = has_solution(box, puzzles)
+        if not solvable.all():
+            raise source.error(int(lines[np.argmin(solvable)]), "contradictory puzzle: it has no solution")
+        return
+    right = verify_many(box, puzzles, solutions)
+    if right.all():
+        return
+    row = int(np.argmin(right))
+    puzzle, solution = puzzles[row], solutions[row]
+    differs = np.flatnonzero((puzzle > 0) & (puzzle != solution))
+    if (solution == 0).any():
+        what = "has blanks"
+    elif len(differs):
+        what = f"disagrees with the puzzle in row {differs[0] // box.size + 1}, column {differs[0] % box.size + 1}"
+    else:
+        what = f"breaks the rules: {first_conflict(box, solution)}"
+    raise source.error(int(lines[row]), f"the solution {what}")
 
 
 def read_puzzles(path: str | os.PathLike[str], box: Box | None = None) -> PuzzleFile:
-    """Read a file of puzzles in any of the three layouts.
+    """Read puzzles from a text, CSV or ``.npz`` file, and check every one.
 
     Args:
         path: the file.
-        box: the box shape the puzzles must have; None takes the file's own word, or else the usual shape for the
-            number of cells (2x3 boxes for 36 cells, not 3x2).
+        box: the box shape; without it the usual shape for the number of cells (2 rows by 3 columns for 6x6, 3 by 4
+            for 12x12), or the other way round if only that fits the puzzles.
 
     Raises:
-        UserError: the file is missing, not text, empty, or a line of it is not what its layout promises; the message
-            names file and line.
+        UserError: naming file and line: not readable, no text, empty, a wrong length or symbol, a puzzle cut short,
+            contradictory clues, a wrong solution.
     """
-    return _Reader(Path(path), box).read()
+    if Path(path).suffix == ".npz":
+        held = Puzzles.load(path)
+        if box is not None and box != held.box:
+            raise UserError(f"{path} holds puzzles with {held.box.name} boxes, not {box.name}")
+        return PuzzleFile(held.box, held.puzzles, held.solutions, {}, np.zeros(len(held), np.int64))
+    source = _Source(os.fspath(path), None if box is None else box.size)
+    found = _read_text(source, _decode(source.path), box)
+    records = found.records
+    if not records:
+        raise UserError(f"{path} holds no puzzle; expected a puzzle a line, CSV, or grids")
+    lines = np.array([record.line for record in records], np.int64)
+    puzzles = _values(source, records, "puzzle")
+    solved = [bool(record.solution) for record in records]
+    if any(solved) and not all(solved):
+        raise source.error(int(lines[solved.index(False)]), "the solution is missing, though other puzzles have one")
+    solutions = _values(source, records, "solution") if all(solved) else None
+    if box is None:
+        box = _infer_box(puzzles.shape[1], [puzzles] if solutions is None else [puzzles, solutions])
+    _check(source, box, lines, puzzles, solutions)
+    columns = {name: tuple(record.others[at] for record in records) for at, name in enumerate(found.names)}
+    return PuzzleFile(box, puzzles, solutions, columns, lines)
 
 
-def write_puzzles(path: str | os.PathLike[str], puzzles: Puzzles) -> None:
-    """Write puzzles as CSV, or one a line without their solutions where the name ends in ``.txt``.
+def as_text(grid: NDArray[np.uint8], *, blank: str = ".") -> str:
+    """A grid (cells,) as one line of symbols."""
+    return "".join(SYMBOLS[value - 1] if value else blank for value in grid.tolist())
+
+
+def _as_grid(box: Box, grid: NDArray[np.uint8]) -> str:
+    """A grid as rows with rules between boxes."""
+    text, width = as_text(grid), box.box_columns
+    rows = [text[start : start + box.size] for start in range(0, box.cells, box.size)]
+    drawn = ["|".join(row[start : start + width] for start in range(0, box.size, width)) for row in rows]
+    rule = "+".join(["-" * width] * box.box_rows)
+    bands = ["\n".join(drawn[start : start + box.box_rows]) for start in range(0, box.size, box.box_rows)]
+    return f"\n{rule}\n".join(bands) + "\n"
+
+
+def write_puzzles(
+    path: str | os.PathLike[str],
+    box: Box,
+    puzzles: NDArray[np.uint8],
+    solutions: NDArray[np.uint8] | None = None,
+    *,
+    columns: Mapping[str, tuple[str, ...]] | None = None,
+    style: Style | None = None,
+) -> None:
+    """Write puzzles so that :func:`read_puzzles` reads them back; the file appears only once it is complete.
+
+    Args:
+        path: the file.
+        box: the box shape.
+        puzzles: (N, cells), 0 = blank.
+        solutions: (N, cells), written to CSV alone.
+        columns: further CSV columns, N texts each.
+        style: ``line``, ``csv`` or ``grid``; without it by suffix: ``.csv``, ``.sdk`` (grid), else lines.
 
     Raises:
-        UserError: the file cannot be written.
+        UserError: an unknown style, arrays that do not fit, or a file that cannot be written.
     """
-    with replacing(path) as file:
-        if Path(path).suffix == ".txt":
-            file.writelines(f"{grid_text(puzzle)}\n" for puzzle in puzzles.puzzles)
-            return
-        columns: dict[str, list[str]] = {
-            "puzzle": [grid_text(puzzle) for puzzle in puzzles.puzzles],
-            "solution": [grid_text(solution) for solution in puzzles.solutions],
-        }
-        if puzzles.grade is not None:
-            columns["grade"] = [GRADES[grade] for grade in puzzles.grade.tolist()]
-        if puzzles.box != Box.for_cells(puzzles.box.cells):
-            columns["box"] = [f"{puzzles.box.box_rows}x{puzzles.box.box_columns}"] * len(puzzles)
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows(zip(*columns.values(), strict=True))
-
-
-class _Reader:
-    """One reading of one file; its methods share the path for their messages."""
-
-    def __init__(self, path: Path, box: Box | None) -> None:
-        self.path, self.box = path, box
-
-    def read(self) -> PuzzleFile:
-        lines = self._lines()
-        content = [(number, line) for number, line in enumerate(lines, 1) if line.strip() and line[0] != "#"]
-        if not content:
-            raise UserError(f"{self.path} holds no puzzle")
-        header = [name.strip().strip('"').lower() for name in content[0][1].split(",")]
-        if any(name in _PUZZLE for name in header):
-            return self._csv(header, lines, content[0][0])
-        content = [(number, line) for number, line in content if not _RULE.fullmatch(line.strip())]
-        if not content:
-            raise UserError(f"{self.path} holds no puzzle")
-        rows = self._side(content)
-        if rows is None:
-            return self._grids(content)
-        return self._rows(content, rows)
-
-    def _lines(self) -> list[str]:
-        try:
-            raw = self.path.read_bytes()
-        except FileNotFoundError:
-            raise UserError(f"no such file: {self.path}") from None
-        except OSError as error:
-            raise UserError(f"cannot read {self.path}: {(error.strerror or str(error)).lower()}") from error
-        try:
-            text = raw.decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            line = raw.count(b"\n", 0, error.start) + 1
-            raise UserError(f"{self.path}, line {line}: not UTF-8 text; is it a file of puzzles?") from None
-        return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
-
-    def _refuse(self, line: int, why: str) -> UserError:
-        return UserError(f"{self.path}, line {line}: {why}")
-
-    # ------------------------------------------------------------------ the three layouts
-
-    def _csv(self, header: list[str], lines: list[str], first: int) -> PuzzleFile:
-        doubled = {name for name in header if header.count(name) > 1}
-        if doubled:
-            raise self._refuse(first, f"the column {min(doubled)!r} stands twice in the header")
-        columns: dict[str, list[str]] = {name: [] for name in header}
-        numbers: list[int] = []
-        for number, fields in self._records(lines, first):
-            if len(fields) != len(header):
-                raise self._refuse(number, f"{len(fields)} fields, but the header names {len(header)}")
-            numbers.append(number)
-            for name, value in zip(header, fields, strict=True):
-                columns[name].append(value.strip())
-        if not numbers:
-            raise UserError(f"{self.path} holds no puzzle below its header")
-        self._take_box(columns.get("box"), numbers)
-        puzzle = next(name for name in header if name in _PUZZLE)
-        solution = next((name for name in header if name in _SOLUTION), None)
-        puzzles = self._parse(columns[puzzle], numbers, "puzzle")
-        solutions = None if solution is None else self._parse(columns[solution], numbers, "solution")
-        ratings = None if "rating" not in columns else self._numbers(columns["rating"], numbers)
-        return self._checked(puzzles, solutions, numbers, ratings, columns)
-
-    def _records(self, lines: list[str], first: int) -> Iterator[tuple[int, list[str]]]:
-        reader = csv.reader(f"{line}\n" for line in lines[first:])
-        while True:
-            number = first + reader.line_num + 1
-            try:
-                fields = next(reader)
-            except StopIteration:
-                return
-            except csv.Error as error:
-                raise self._refuse(number, f"no CSV: {error}") from None
-            if fields and not (len(fields) == 1 and not fields[0].strip()) and not fields[0].startswith("#"):
-                yield number, fields
-
-    def _grids(self, content: list[tuple[int, str]]) -> PuzzleFile:
-        first: list[str] = []
-        second: list[str] = []
-        numbers: list[int] = []
-        for number, line in content:
-            parts = self._parts(line)
-            if len(parts) > 2:
-                raise self._refuse(number, f"{len(parts)} grids; expected a puzzle, or a puzzle and its solution")
-            if numbers and (len(parts) == 2) != bool(second):
-                raise self._refuse(number, "some lines have a solution and some have none")
-            numbers.append(number)
-            first.append(parts[0])
-            second.extend(parts[1:])
-        puzzles = self._parse(first, numbers, "puzzle")
-        solutions = self._parse(second, numbers, "solution") if second else None
-        return self._checked(puzzles, solutions, numbers)
-
-    def _parts(self, line: str) -> list[str]:
-        """The grids of a line; spaces are blanks where the line has a character for every cell."""
-        cells = None if self.box is None else self.box.cells
-        whole = line.rstrip("\n")
-        if " " in whole and "," not in whole and (len(whole) == cells or (cells is None and _is_grid(len(whole)))):
-            return [whole.replace(" ", ".")]
-        return [part for part in re.split(r"[,;\s]+", line.strip()) if part]
-
-    def _rows(self, content: list[tuple[int, str]], size: int) -> PuzzleFile:
-        grids: list[str] = []
-        numbers: list[int] = []
-        row = 0
-        for number, line in content:
-            text = _bare(line)
-            if len(text) != size:
-                raise self._refuse(number, f"a row of {len(text)} cells where {size} are expected")
-            if row == 0:
-                grids.append("")
-                numbers.append(number)
-            grids[-1] += text
-            row = (row + 1) % size
-        if row:
-            raise self._refuse(numbers[-1], f"the last puzzle breaks off after {row} of {size} rows")
-        return self._checked(self._parse(grids, numbers, "puzzle"), None, numbers)
-
-    def _side(self, content: list[tuple[int, str]]) -> int | None:
-        """The number of cells of a line that is a row; None where the first line is a whole grid."""
-        line = content[0][1]
-        text = _bare(line)
-        if self.box is not None:
-            return self.box.size if len(text) == self.box.size else None
-        if _is_grid(len(line)) or any(_is_grid(len(part)) for part in self._parts(line)):
-            # 16 cells are a whole 4x4 grid, or, where a value above 4 stands among them, a row of a 16x16 grid.
-            wide = len(text) == MAX_SIZE and any(
-                _values(_bare(row)).max(initial=0) > 4 for _, row in content[:MAX_SIZE]
-            )
-            return MAX_SIZE if wide else None
-        return len(text) if _is_grid(len(text) ** 2) else None
-
-    # ------------------------------------------------------------------ values
-
-    def _take_box(self, column: list[str] | None, numbers: list[int]) -> None:
-        for number, text in zip(numbers, column or (), strict=False):
-            match = re.fullmatch(r"(\d{1,2})x(\d{1,2})", text)
-            if match is None:
-                raise self._refuse(number, f"box must look like 2x3, not {text!r}")
-            try:
-                box = Box(int(match[1]), int(match[2]))
-            except UserError as error:
-                raise self._refuse(number, str(error)) from None
-            if self.box is None:
-                self.box = box
-            elif box != self.box:
-                raise self._refuse(number, f"a {text} box, but {self.box.box_rows}x{self.box.box_columns} is expected")
-
-    def _parse(self, texts: list[str], numbers: list[int], what: str) -> NDArray[np.uint8]:
-        """(N, cells) values of grids of one size."""
-        if self.box is None:
-            if not _is_grid(len(texts[0])):
-                raise self._refuse(numbers[0], f"a {what} of {len(texts[0])} cells; a 9x9 grid has 81, a 6x6 one 36")
-            self.box = Box.for_cells(len(texts[0]))
-        box = self.box
-        for number, text in zip(numbers, texts, strict=True):
-            if len(text) != box.cells:
-                short = "is cut short" if len(text) < box.cells else "is too long"
-                raise self._refuse(number, f"the {what} {short}: {len(text)} cells where {box.cells} are expected")
-        values = _values("".join(texts)).reshape(len(texts), box.cells)
-        bad = values > box.size
-        if bad.any():
-            row, cell = (int(k) for k in np.argwhere(bad)[0])
-            symbol = texts[row][cell]
-            raise self._refuse(
-                numbers[row], f"{symbol!r} at cell {cell + 1} of the {what} is no digit of a {box.name} grid"
-            )
-        return values
-
-    def _numbers(self, texts: list[str], numbers: list[int]) -> NDArray[np.float64]:
-        values = np.full(len(texts), np.nan)
-        for k, (number, text) in enumerate(zip(numbers, texts, strict=True)):
-            try:
-                values[k] = float(text) if text else np.nan
-            except ValueError:
-                raise self._refuse(number, f"the rating {text!r} is no number") from None
-            if math.isinf(values[k]):
-                raise self._refuse(number, f"the rating {text!r} is no finite number")
-        return values
-
-    def _checked(
-        self,
-        puzzles: NDArray[np.uint8],
-        solutions: NDArray[np.uint8] | None,
-        numbers: list[int],
-        ratings: NDArray[np.float64] | None = None,
-        columns: Mapping[str, Sequence[str]] | None = None,
-    ) -> PuzzleFile:
-        assert self.box is not None
-        box = self.box
-        sound = units_valid(box, puzzles)
-        if not sound.all():
-            row = int(np.argmin(sound))
-            raise self._refuse(numbers[row], f"the clues contradict each other: {_clash(box, puzzles[row])}")
+    grids = as_grids(box, puzzles)
+    if style is None:
+        style = "csv" if Path(path).suffix == ".csv" else "grid" if Path(path).suffix == ".sdk" else "line"
+    if style not in get_args(Style):
+        raise UserError(f"style must be line, csv or grid, not {style!r}")
+    if style != "csv" and (solutions is not None or columns):
+        raise UserError(f"solutions and further columns need the style csv, not {style}")
+    if style == "line":
+        text = "".join(as_text(grid) + "\n" for grid in grids)
+    elif style == "grid":
+        text = "\n".join(_as_grid(box, grid) for grid in grids)
+    else:
+        table: dict[str, list[str]] = {"puzzle": [as_text(grid, blank="0") for grid in grids]}
         if solutions is not None:
-            solved = verify_many(box, puzzles, solutions)
-            if not solved.all():
-                row = int(np.argmin(solved))
-                raise self._refuse(numbers[row], "the solution does not solve the puzzle")
-        return PuzzleFile(box, puzzles, solutions, ratings, columns or {}, numbers)
-
-
-def _clash(box: Box, grid: NDArray[np.uint8]) -> str:
-    """Where a digit stands twice in a unit, in words."""
-    for kind, units in zip(("row", "column", "box"), np.split(box.units, 3), strict=True):
-        for k, unit in enumerate(units):
-            digits, counts = np.unique(grid[unit][grid[unit] > 0], return_counts=True)
-            if (counts > 1).any():
-                return f"{SYMBOLS[digits[counts > 1][0]]} stands twice in {kind} {k + 1}"
-    raise AssertionError("the grid has no clash")
-
-
-def _is_grid(cells: int) -> bool:
-    try:
-        Box.for_cells(cells)
-    except UserError:
-        return False
-    return True
-
-
-def _bare(line: str) -> str:
-    """The cells of a line that is a row: without bars and spaces."""
-    return re.sub(r"[|\s]", "", line)
-
-
-def _table() -> NDArray[np.uint8]:
-    table = np.full(128, _BAD, np.uint8)
-    for value, symbol in enumerate(SYMBOLS):
-        table[[ord(symbol), ord(symbol.lower())]] = value
-    table[[ord(symbol) for symbol in _BLANKS]] = 0
-    return table
-
-
-_VALUE_OF = _table()
-
-
-def _values(text: str) -> NDArray[np.uint8]:
-    """The value of every character, 255 where it is no cell."""
-    codes = np.frombuffer(text.encode("utf-32-le"), np.uint32)
-    return np.where(codes < len(_VALUE_OF), _VALUE_OF[np.minimum(codes, len(_VALUE_OF) - 1)], _BAD).astype(np.uint8)
+            table["solution"] = [as_text(grid) for grid in as_grids(box, solutions, "solution")]
+        table |= {name: list(texts) for name, texts in (columns or {}).items()}
+        if any(len(texts) != len(grids) for texts in table.values()):
+            raise UserError(f"every column must have {len(grids)} entries")
+        held = io.StringIO()
+        writer = csv.writer(held, lineterminator="\n")
+        writer.writerow(table)
+        writer.writerows(zip(*table.values(), strict=True))
+        text = held.getvalue()
+    with replace_file(path) as file:
+        file.write(text.encode())

@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple, get_args
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from anyorder.core.errors import UserError
@@ -26,7 +25,8 @@ from .bits import start
 from .data import GRADES, Puzzles
 from .dig import dig_logic, dig_unique
 from .grids import Source, draw, source
-from .layout import borrowed, quiet
+from .jit import entry
+from .layout import RECORDING, borrowed
 from .rules import Box
 from .solver import solve_row
 from .symmetry import symmetry_key
@@ -70,20 +70,21 @@ class Attempts(NamedTuple):
     kept: NDArray[np.bool_]
 
 
-@njit(cache=True, nogil=True)
+@entry
 def _attempt_rows(work, given, seed, first, logic, out):
     w = borrowed(work)
-    digging = quiet(w)
     grid = np.zeros(out.puzzles.shape[1], np.uint8)
     for row in range(out.puzzles.shape[0]):
+        w.notes[RECORDING] = 0
         start(w.stream, seed, np.uint64(first + row))
         puzzle, solution = out.puzzles[row], out.solutions[row]
         draw(w, given, solution)
         if logic:
-            if not dig_logic(digging, solution, puzzle):
+            if not dig_logic(w, solution, puzzle):
                 continue
         else:
-            dig_unique(digging, solution, puzzle)
+            dig_unique(w, solution, puzzle)
+        w.notes[RECORDING] = 1
         outcome, _ = solve_row(w, puzzle, grid, out.order[row], out.strategy[row])
         out.grade[row] = 0 if outcome == 1 else 1
         out.key[row] = symmetry_key(w.t, puzzle)
@@ -171,7 +172,7 @@ def generate(
         chosen = chosen[: count - made]
         made += len(chosen)
         idle = 0 if chosen else idle + len(block.kept)
-        parts.append(Attempts(*(field[chosen] for field in block)))
+        parts.append(Attempts._make(column[chosen] for column in block))
         if progress is not None:
             progress(made, count)
         if made == count:
@@ -179,6 +180,6 @@ def generate(
         if idle > patience:
             hint = ", or pass distinct='puzzle' to count symmetric copies" if distinct == "symmetry" else ""
             raise UserError(f"found only {made} {grade} {box.name} puzzles; ask for fewer{hint}")
-    joined = Attempts(*(np.concatenate(field) for field in zip(*parts, strict=True)))
+    joined = Attempts._make(np.concatenate(columns) for columns in zip(*parts, strict=True))
     origin = f"generated: box {box.box_rows}x{box.box_columns}, seed {seed}, grade {grade}, distinct {distinct}"
-    return Puzzles(box, *joined[:5], origin=origin)
+    return Puzzles(box, joined.puzzles, joined.solutions, joined.grade, joined.order, joined.strategy, origin=origin)

@@ -17,18 +17,17 @@ from functools import cache
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from anyorder.core.errors import UserError
 
 from .bits import below, lowest, shuffle, start
 from .grids9 import Patterns, draw_nine, patterns
+from .jit import entry, inner
 from .layout import BOX_ROWS, CAND, OPEN, SIDE, UNIT_OF, UNITS, borrowed
 from .rules import Box
 from .search import choose, search
 from .state import assign, eliminate, load, propagate
-
 
 MOVES_PER_CELL = 2
 """Length of the chain, in moves of each type per cell."""
@@ -41,7 +40,7 @@ class Source(NamedTuple):
     listed: NDArray[np.uint8]
 
 
-@njit(cache=True, nogil=True)
+@entry
 def _list_grids(work, puzzle, out):
     w = borrowed(work)
     load(w.stack[0], w.infos[0], w.t, puzzle)
@@ -76,7 +75,7 @@ def source(box: Box) -> Source:
     return Source(patterns(), listed)
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _fill(w, grid):
     """A random grid by depth-first search that tries a random digit of a tightest cell."""
     stack, infos, t = w.stack, w.infos, w.t
@@ -109,7 +108,7 @@ def _fill(w, grid):
         assign(stack[depth], infos[depth], t, cell, d)
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _swap_digits(w, grid):
     """Move of the chain: swap two random digits in a random half of the groups of cells that they link."""
     n, t = int(w.t[SIDE]), w.t
@@ -142,7 +141,7 @@ def _swap_digits(w, grid):
                 grid[queue[at]] = a + b - grid[queue[at]]
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _swap_lines(w, grid, kind):
     """Move of the chain: swap two rows of a band (``kind`` 0; columns of a stack, 1) in a random half of the cycles of
     positions over which they hold the same digits."""
@@ -172,7 +171,7 @@ def _swap_lines(w, grid, kind):
                 grid[upper], grid[lower] = grid[lower], grid[upper]
 
 
-@njit(cache=True, nogil=True)
+@inner
 def mix(w, grid, moves):
     """Run the chain for ``moves`` moves of each of the three types."""
     for _ in range(moves):
@@ -181,7 +180,7 @@ def mix(w, grid, moves):
         _swap_lines(w, grid, 1)
 
 
-@njit(cache=True, nogil=True)
+@inner
 def draw(w, given, grid):
     """Write a random solution grid (cells,) to ``grid``. ``w`` is a borrowed workspace, ``given`` a :class:`Source`."""
     n = int(w.t[SIDE])
@@ -198,7 +197,7 @@ def draw(w, given, grid):
         mix(w, grid, MOVES_PER_CELL * n * n)
 
 
-@njit(cache=True, nogil=True)
+@entry
 def _draw_many(work, given, seed, grids):
     w = borrowed(work)
     for row in range(grids.shape[0]):

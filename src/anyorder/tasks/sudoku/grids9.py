@@ -29,10 +29,10 @@ from itertools import combinations, permutations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from .bits import below, lowest, popcount, shuffle
+from .jit import inner
 
 MOST = 11664
 """The largest number of completions of a band and a stack that share box 1."""
@@ -94,7 +94,7 @@ def patterns() -> Patterns:
     return Patterns(np.array(masks), np.array(rest), rank, partition, meets, meets_rest)
 
 
-@njit(cache=True, nogil=True)
+@inner
 def image(mask, digit):
     """The image of a set of three digits under the map ``digit``."""
     out = 1 << digit[lowest(mask)]
@@ -104,7 +104,7 @@ def image(mask, digit):
     return out | 1 << digit[lowest(mask)]
 
 
-@njit(cache=True, nogil=True)
+@inner
 def orthogonality(table, meets, triples, digit, out):
     """``out[a]``: the patterns orthogonal to the image of ``triples[a]`` under ``digit``, as 56-bit masks."""
     for a in range(56):
@@ -113,7 +113,7 @@ def orthogonality(table, meets, triples, digit, out):
         out[a] = meets[table.partition[first, second]]
 
 
-@njit(cache=True, nogil=True)
+@inner
 def completions(table, columns, rows, joint):
     """Completions of boxes 5, 6, 8, 9.
 
@@ -138,11 +138,11 @@ def completions(table, columns, rows, joint):
     return total
 
 
-@njit(cache=True, nogil=True)
-def draw_side(stream, table, transposed, lines):
+@inner
+def draw_side(stream, table, side, lines):
     """Two boxes beside box 1, uniformly: ``lines[k, i, :]`` is line ``i`` of the k-th box in random order.
 
-    Box 1 holds 0..8 row by row; its lines are rows, or columns where ``transposed``.
+    Box 1 holds 0..8 row by row; its lines are rows on ``side`` 0 (boxes 2 and 3), columns on side 1 (boxes 4 and 7).
     """
     pattern = below(stream, 56)
     for box in range(2):
@@ -151,11 +151,11 @@ def draw_side(stream, table, transposed, lines):
             for index in range(3):
                 d = lowest(mask)
                 mask &= mask - 1
-                lines[box, line, index] = 3 * (d % 3) + d // 3 if transposed else d
+                lines[box, line, index] = 3 * (d % 3) + d // 3 if side else d
             shuffle(stream, lines[box, line])
 
 
-@njit(cache=True, nogil=True)
+@inner
 def nth_bit(mask, index):
     """Position of the ``index``-th (from 0) set bit."""
     for _ in range(index):
@@ -163,7 +163,7 @@ def nth_bit(mask, index):
     return lowest(mask)
 
 
-@njit(cache=True, nogil=True)
+@inner
 def draw_nine(stream, table, grid):
     """Write a uniformly random 9x9 solution grid (81,) to ``grid``; returns the number of proposals it took."""
     beside = np.empty((2, 3, 3), np.int64)  # boxes 2 and 3: [box, row, column]
@@ -174,8 +174,8 @@ def draw_nine(stream, table, grid):
     proposals = 0
     while True:
         proposals += 1
-        draw_side(stream, table, False, beside)
-        draw_side(stream, table, True, below_it)
+        draw_side(stream, table, 0, beside)
+        draw_side(stream, table, 1, below_it)
         for box in range(2):
             for line in range(3):
                 for index in range(3):

@@ -14,10 +14,10 @@ from functools import cache
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from .bits import borrow
+from .jit import inner
 
 VALUE, CAND, PLACE, MISSING, SINGLE_DIGITS, S_SIZE = 0, 256, 512, 1280, 1328, 1376
 """``s``: digit of each cell (0 open); candidates of each cell; at PLACE + 16 unit + d the places of digit d; digits not
@@ -25,26 +25,28 @@ yet in each unit; digits with a single place in each unit."""
 
 OPEN, BROKEN, SINGLE_UNITS, SINGLE_CELLS, CHANGED, PAIRS, TRIPLETS, INFO_SIZE = 0, 1, 2, 3, 7, 8, 9, 10
 """``info``: cells still open; 1 after a contradiction; units with a digit in a single place; 4 words of cells with a
-single candidate; units in which a candidate went since CHANGED was cleared; units to examine for pairs, for triplets."""
+single candidate; units in which a candidate went since CHANGED was cleared; units to examine for pairs; for triplets.
+"""
 
 SIDE, BOX_ROWS, BOX_COLUMNS, PEER_COUNT, UNITS, UNIT_OF, PLACE_IN, PEERS, T_SIZE = 0, 1, 2, 3, 4, 772, 1796, 2820, 15108
 """``t``: n; the box's sides; peers of a cell; at UNITS + 16 unit + i its i-th cell; at UNIT_OF + 4 cell the cell's row,
 column and box unit, at PLACE_IN + 4 cell its position in them; at PEERS + 48 cell its peers, ascending."""
 
 
-EVENTS, FILLS, REMOVED_BY, ORDER, SUPPORT, NOTES_SIZE = 0, 1, 2, 4098, 4354, 4610
-"""``notes``, int16: number of events and of fills; at REMOVED_BY + 16 cell + d the strategy that removed a candidate (0
-for none); when each cell was filled (-1: never); bit ``s`` set where a cell's fill rests on strategy ``s``."""
+EVENTS, FILLS, RECORDING, REMOVED_BY, ORDER, SUPPORT, NOTES_SIZE = 0, 1, 2, 3, 4099, 4355, 4611
+"""``notes``, int16: number of events and of fills; whether to write a log; at REMOVED_BY + 16 cell + d the strategy that
+removed a candidate (0 for none); when each cell was filled (-1: never); bit ``s`` set where a cell's fill rests on
+strategy ``s``."""
 
 
 class Workspace(NamedTuple):
     """The arrays that one thread works in; allocated by Python, borrowed by the compiled code.
 
-    ``stack`` (depth, S_SIZE) int32 and ``infos`` (depth, INFO_SIZE) int64: states ``s`` and ``info`` for each depth of
-    a search; every branch fills a cell, so cells + 1 are enough. ``events`` (m, 4) int16: the log, rows of strategy,
-    kind, cell, digit (from 1; 0 for a pattern cell) in order of time; m = 0 writes none. ``notes`` (NOTES_SIZE,) int16.
-    ``scratch`` (3, 256) int64. ``stream`` (1,) uint64: the random stream. ``no_grids`` (0, cells) uint8: for searches
-    that only count.
+    ``t``: the box's tables. ``stack`` (depth, S_SIZE) int32 and ``infos`` (depth, INFO_SIZE) int64: states ``s`` and
+    ``info`` for each depth of a search; every branch fills a cell, so cells + 1 are enough. ``events`` (m, 4) int16: the
+    log, rows of strategy, kind, cell, digit (from 1; 0 for a pattern cell) in order of time, written while
+    ``notes[RECORDING]``. ``notes`` (NOTES_SIZE,) int16. ``scratch`` (3, 256) int64. ``stream`` (1,) uint64: the random
+    stream. ``no_grids`` (0, cells) uint8: for searches that only count.
     """
 
     t: NDArray[np.int16]
@@ -62,19 +64,21 @@ def workspace(box_rows: int, box_columns: int, *, recording: bool = False) -> Wo
     n = box_rows * box_columns
     # Every removal is one event and brings at most n pattern cells.
     room = n * n * (n * (n + 1) + 1) if recording else 0
+    notes = np.zeros(NOTES_SIZE, np.int16)
+    notes[RECORDING] = recording
     return Workspace(
         flat_tables(box_rows, box_columns),
         np.zeros((n * n + 1, S_SIZE), np.int32),
         np.zeros((n * n + 1, INFO_SIZE), np.int64),
         np.zeros((room, 4), np.int16),
-        np.zeros(NOTES_SIZE, np.int16),
+        notes,
         np.zeros((3, 256), np.int64),
         np.zeros(1, np.uint64),
         np.zeros((0, n * n), np.uint8),
     )
 
 
-@njit(cache=True, nogil=True)
+@inner
 def borrowed(work):
     """A :class:`Workspace` of borrowed arrays; ``work`` must come from Python, which holds the memory."""
     return Workspace(
@@ -87,12 +91,6 @@ def borrowed(work):
         borrow(work.stream),
         borrow(work.no_grids),
     )
-
-
-@njit(cache=True, nogil=True)
-def quiet(w):
-    """The same workspace without room for events: the solver writes no log."""
-    return Workspace(w.t, w.stack, w.infos, w.events[:0], w.notes, w.scratch, w.stream, w.no_grids)
 
 
 @cache

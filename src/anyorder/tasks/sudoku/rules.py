@@ -110,6 +110,17 @@ def units_valid(box: Box, grids: NDArray[np.uint8]) -> NDArray[np.bool_]:
     return (distinct == (held > 0).sum(-1)).all(-1)
 
 
+def first_conflict(box: Box, grid: NDArray[np.uint8]) -> str | None:
+    """The first unit of a grid (cells,) that holds a digit twice, in words; None if there is none."""
+    for unit, cells in enumerate(box.units):
+        times = np.bincount(grid[cells], minlength=box.size + 1)
+        times[0] = 0
+        if times.max() > 1:
+            kind = ("row", "column", "box")[unit // box.size]
+            return f"{int(times.argmax())} stands twice in {kind} {unit % box.size + 1}"
+    return None
+
+
 def verify_many(box: Box, puzzles: ArrayLike, filled: ArrayLike) -> NDArray[np.bool_]:
     """(N,): which of ``filled`` solve their puzzle: complete, valid, and equal to the puzzle at *every* clue.
 

@@ -8,18 +8,18 @@ with fewer places in some unit; two choices are the common case, and each double
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
 from anyorder.core.errors import UserError
 
 from .bits import lowest, popcount
+from .jit import entry, inner
 from .layout import CAND, MISSING, OPEN, PLACE, SIDE, UNITS, borrowed
 from .rules import Box, as_grids
 from .state import assign, eliminate, load, propagate
 
 
-@njit(cache=True, nogil=True)
+@inner
 def choose(s, t):
     """A candidate to branch on, as ``16 cell + d``: from the smallest choice of digits for a cell or of places for a
     digit."""
@@ -47,10 +47,13 @@ def choose(s, t):
     return chosen
 
 
-@njit(cache=True, nogil=True)
+@inner
 def search(stack, infos, t, limit, branches, solutions):
-    """Count solutions of the state at depth 0 of ``stack``, up to ``limit``; the first ones are written to the rows of
-    ``solutions`` (m, cells), as far as they go. After ``branches`` branches (0: no bound) it gives up and returns -1."""
+    """Count solutions of the state at depth 0 of ``stack``, up to ``limit``.
+
+    The first ones are written to the rows of ``solutions`` (m, cells), as far as they go. After ``branches`` branches
+    (0: no bound) the search gives up and returns -1.
+    """
     cells = int(t[SIDE]) * int(t[SIDE])
     found, depth, taken = 0, 0, 0
     while depth >= 0:
@@ -80,12 +83,12 @@ def search(stack, infos, t, limit, branches, solutions):
     return found
 
 
-@njit(cache=True, nogil=True)
-def _count_many(work, puzzles, limit, counts, solutions):
+@entry
+def _count_many(work, puzzles, limit, branches, counts, solutions):
     w = borrowed(work)
     for row in range(puzzles.shape[0]):
         load(w.stack[0], w.infos[0], w.t, puzzles[row])
-        counts[row] = search(w.stack, w.infos, w.t, limit, 0, solutions[row : row + 1])
+        counts[row] = search(w.stack, w.infos, w.t, limit, branches, solutions[row : row + 1])
 
 
 def count_solutions(box: Box, puzzles: ArrayLike, limit: int = 2) -> NDArray[np.int64]:
@@ -98,8 +101,20 @@ def count_solutions(box: Box, puzzles: ArrayLike, limit: int = 2) -> NDArray[np.
         raise UserError(f"limit must be at least 1, not {limit}")
     grids = as_grids(box, puzzles)
     counts = np.zeros(len(grids), np.int64)
-    _count_many(box.workspace(), grids, limit, counts, np.zeros_like(grids))
+    _count_many(box.workspace(), grids, limit, 0, counts, np.zeros_like(grids))
     return counts
+
+
+def has_solution(box: Box, puzzles: ArrayLike, branches: int = 100_000) -> NDArray[np.bool_]:
+    """(N,): False where a puzzle is shown to have no solution within ``branches`` branches of search.
+
+    Raises:
+        UserError: the puzzles do not fit the box.
+    """
+    grids = as_grids(box, puzzles)
+    counts = np.zeros(len(grids), np.int64)
+    _count_many(box.workspace(), grids, 1, branches, counts, np.zeros_like(grids))
+    return counts != 0
 
 
 def solve_exhaustively(box: Box, puzzles: ArrayLike) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
@@ -114,5 +129,5 @@ def solve_exhaustively(box: Box, puzzles: ArrayLike) -> tuple[NDArray[np.uint8],
     grids = as_grids(box, puzzles)
     counts = np.zeros(len(grids), np.int64)
     solutions = np.zeros_like(grids)
-    _count_many(box.workspace(), grids, 2, counts, solutions)
+    _count_many(box.workspace(), grids, 2, 0, counts, solutions)
     return solutions, counts

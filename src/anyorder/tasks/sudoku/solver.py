@@ -17,16 +17,17 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
 from anyorder.core.errors import UserError
 
 from .bits import highest
+from .jit import entry, inner
 from .layout import BROKEN, EVENTS, OPEN, ORDER, SUPPORT, VALUE, borrowed
+from .log import FILLED, PATTERN, REMOVED, clear_log
 from .rules import Box, as_grids
 from .state import load
-from .strategies import FILLED, PATTERN, REMOVED, clear_log, run
+from .strategies import run
 
 
 class Fill(NamedTuple):
@@ -93,7 +94,7 @@ class Solutions:
 STUCK, SOLVED, CONTRADICTION = 0, 1, 2
 
 
-@njit(cache=True, nogil=True)
+@inner
 def solve_row(w, puzzle, grid, order, strategy):
     """Solve one puzzle and write down what :class:`Solutions` holds of it; ``w`` is a borrowed, recording workspace.
 
@@ -104,7 +105,7 @@ def solve_row(w, puzzle, grid, order, strategy):
     s, info = w.stack[0], w.infos[0]
     clear_log(w.notes)
     load(s, info, w.t, puzzle)
-    used = run(w, -1, True)
+    used = run(w, (-1))
     grid[:] = s[VALUE : VALUE + cells]
     order[:] = w.notes[ORDER : ORDER + cells]
     for cell in range(cells):
@@ -115,7 +116,7 @@ def solve_row(w, puzzle, grid, order, strategy):
     return SOLVED if info[OPEN] == 0 else STUCK, used
 
 
-@njit(cache=True, nogil=True)
+@entry
 def _solve_rows(work, puzzles, grids, outcome, order, strategy, used):
     w = borrowed(work)
     for row in range(puzzles.shape[0]):

@@ -17,6 +17,7 @@ from __future__ import annotations
 from numba import njit
 
 from .bits import lowest
+from .jit import inner
 from .layout import (
     BROKEN,
     CAND,
@@ -37,7 +38,7 @@ from .layout import (
 )
 
 
-@njit(cache=True, nogil=True)
+@inner
 def load(s, info, t, puzzle):
     """Set the state to the candidates that the clues of ``puzzle`` leave; contradictory clues mark it broken."""
     n = int(t[SIDE])
@@ -86,7 +87,7 @@ def load(s, info, t, puzzle):
             _placed(s, info, unit, d, int(s[PLACE + 16 * unit + d]))
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(inline="always")
 def _placed(s, info, unit, d, places):
     """Notice what it means that a missing digit ``d`` has ``places`` in a unit."""
     if places & (places - 1) == 0:
@@ -97,7 +98,7 @@ def _placed(s, info, unit, d, places):
             info[SINGLE_UNITS] |= 1 << unit
 
 
-@njit(cache=True, nogil=True)
+@inner
 def eliminate(s, info, t, cell, d):
     """Remove candidate ``d`` (from 0) of an open cell that has it, and notice what follows at once."""
     bit = 1 << d
@@ -117,7 +118,7 @@ def eliminate(s, info, t, cell, d):
             _placed(s, info, unit, d, places)
 
 
-@njit(cache=True, nogil=True)
+@inner
 def assign(s, info, t, cell, d):
     """Put digit ``d`` (from 0) into an open cell that has it as a candidate."""
     bit = 1 << d
@@ -149,7 +150,7 @@ def assign(s, info, t, cell, d):
             eliminate(s, info, t, peer, d)
 
 
-@njit(cache=True, nogil=True)
+@inner
 def lone_single(info):
     """The lowest open cell with a single candidate, or -1."""
     for word in range(4):
@@ -159,7 +160,7 @@ def lone_single(info):
     return -1
 
 
-@njit(cache=True, nogil=True)
+@inner
 def hidden_single(s, info):
     """The first hidden single as ``16 unit + d`` (lowest unit, then lowest digit), or -1."""
     units = info[SINGLE_UNITS]
@@ -169,13 +170,13 @@ def hidden_single(s, info):
     return 16 * unit + lowest(int(s[SINGLE_DIGITS + unit]))
 
 
-@njit(cache=True, nogil=True)
+@inner
 def single_place(s, t, found):
     """The cell of a hidden single ``16 unit + d``."""
     return int(t[UNITS + 16 * (found >> 4) + lowest(int(s[PLACE + found]))])
 
 
-@njit(cache=True, nogil=True)
+@inner
 def propagate(s, info, t):
     """Fill all lone and hidden singles; False after a contradiction."""
     while info[BROKEN] == 0:

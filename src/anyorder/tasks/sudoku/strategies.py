@@ -27,34 +27,29 @@ break one. Ids, names and order: Shah, Dikkala, Wang and Panigrahy, arXiv 2409.1
 
 from __future__ import annotations
 
-from numba import njit
-
 from .bits import lowest, popcount
+from .jit import inner
 from .layout import (
     BOX_COLUMNS,
     BOX_ROWS,
     BROKEN,
     CAND,
     CHANGED,
-    EVENTS,
-    FILLS,
-    MISSING,
     OPEN,
-    ORDER,
     PAIRS,
     PEER_COUNT,
     PEERS,
     PLACE,
-    REMOVED_BY,
+    RECORDING,
     SIDE,
-    SUPPORT,
     TRIPLETS,
     UNIT_OF,
     UNITS,
     VALUE,
 )
+from .log import PATTERN, note, remove, write_fill
 from .search import search
-from .state import assign, eliminate, hidden_single, lone_single, single_place
+from .state import assign, hidden_single, lone_single, single_place
 
 LONE_SINGLE, HIDDEN_SINGLE, NAKED_PAIR, NAKED_TRIPLET, LOCKED_CANDIDATE, XY_WING, UNIQUE_RECTANGLE = range(2, 9)
 STRATEGIES = {
@@ -71,71 +66,11 @@ STRATEGIES = {
 BRANCHES = 100_000
 """A search for a second solution that takes more branches is given up. No 9x9 puzzle comes near."""
 
-FILLED, PATTERN, REMOVED = 0, 1, 2
-"""Kinds of events: a cell filled; a cell of the pattern that a removal rests on; a candidate removed."""
 
-
-@njit(cache=True, nogil=True)
-def clear_log(notes):
-    """Forget what was written."""
-    notes[:] = 0
-    notes[ORDER:SUPPORT] = -1
-
-
-@njit(cache=True, nogil=True)
-def _note(events, notes, strategy, kind, cell, digit):
-    if events.shape[0] > 0:
-        at = notes[EVENTS]
-        events[at, 0] = strategy
-        events[at, 1] = kind
-        events[at, 2] = cell
-        events[at, 3] = digit
-        notes[EVENTS] = at + 1
-
-
-@njit(cache=True, nogil=True)
-def _remove(s, info, t, events, notes, strategy, cell, mask):
-    """Remove the candidates ``mask`` of a cell."""
-    while mask:
-        d = lowest(mask)
-        mask &= mask - 1
-        eliminate(s, info, t, cell, d)
-        if events.shape[0] > 0:
-            _note(events, notes, strategy, REMOVED, cell, d + 1)
-            notes[REMOVED_BY + 16 * cell + d] = strategy
-
-
-@njit(cache=True, nogil=True)
-def _excluded(s, t, cell, d):
-    """Whether some unit of the cell already has digit ``d``."""
-    at = UNIT_OF + 4 * cell
-    return not (s[MISSING + t[at]] & s[MISSING + t[at + 1]] & s[MISSING + t[at + 2]]) >> d & 1
-
-
-@njit(cache=True, nogil=True)
-def _write_fill(s, t, events, notes, rule, unit, cell, d):
-    """Write down a fill and what it rests on; ``unit`` is the hidden single's."""
-    n = int(t[SIDE])
-    support = 1 << rule
-    if rule == LONE_SINGLE:
-        for e in range(n):
-            if e != d and not _excluded(s, t, cell, e):
-                support |= 1 << notes[REMOVED_BY + 16 * cell + e]
-    else:
-        for index in range(n):
-            other = int(t[UNITS + 16 * unit + index])
-            if other != cell and s[VALUE + other] == 0 and not _excluded(s, t, other, d):
-                support |= 1 << notes[REMOVED_BY + 16 * other + d]
-    notes[SUPPORT + cell] = support
-    notes[ORDER + cell] = notes[FILLS]
-    notes[FILLS] += 1
-    _note(events, notes, rule, FILLED, cell, d + 1)
-
-
-@njit(cache=True, nogil=True)
+@inner
 def _narrow_cells(s, t, unit, most, at, masks):
-    """List the cells ``at`` and candidates ``masks`` of a unit's cells with two to ``most`` candidates; returns how many
-    there are."""
+    """List the cells ``at`` and candidates ``masks`` of a unit's cells with two to ``most`` candidates; returns how
+    many there are."""
     count = 0
     for index in range(UNITS + 16 * unit, UNITS + 16 * unit + t[SIDE]):
         mask = int(s[CAND + t[index]])
@@ -147,26 +82,26 @@ def _narrow_cells(s, t, unit, most, at, masks):
     return count
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _naked(s, info, t, events, notes, strategy, unit, i, j, k, mask):
     """Remove ``mask`` from the cells of a unit but i, j and k; False where there is nothing to remove."""
     found = False
     for index in range(UNITS + 16 * unit, UNITS + 16 * unit + t[SIDE]):
         cell = int(t[index])
         rest = s[CAND + cell] & mask
-        if rest == 0 or cell == i or cell == j or cell == k:
+        if rest == 0 or cell in (i, j, k):
             continue
         if not found:
             found = True
-            _note(events, notes, strategy, PATTERN, i, 0)
-            _note(events, notes, strategy, PATTERN, j, 0)
+            note(events, notes, strategy, PATTERN, i, 0)
+            note(events, notes, strategy, PATTERN, j, 0)
             if k != j:
-                _note(events, notes, strategy, PATTERN, k, 0)
-        _remove(s, info, t, events, notes, strategy, cell, rest)
+                note(events, notes, strategy, PATTERN, k, 0)
+        remove(s, info, t, events, notes, strategy, cell, rest)
     return found
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _naked_pair(s, info, t, events, notes, at, masks, restart):
     found = False
     while info[PAIRS]:
@@ -174,16 +109,17 @@ def _naked_pair(s, info, t, events, notes, at, masks, restart):
         count = _narrow_cells(s, t, unit, 2, at, masks)
         for x in range(count - 1):
             for y in range(x + 1, count):
-                if masks[x] == masks[y]:
-                    if _naked(s, info, t, events, notes, NAKED_PAIR, unit, at[x], at[y], at[y], masks[x]):
-                        found = True
-                        if restart:
-                            return True
+                if masks[x] != masks[y]:
+                    continue
+                if _naked(s, info, t, events, notes, int(NAKED_PAIR), unit, at[x], at[y], at[y], masks[x]):
+                    found = True
+                    if restart:
+                        return True
         info[PAIRS] &= info[PAIRS] - 1
     return found
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _naked_triplet(s, info, t, events, notes, at, masks, restart):
     found = False
     while info[TRIPLETS]:
@@ -196,32 +132,33 @@ def _naked_triplet(s, info, t, events, notes, at, masks, restart):
                     continue
                 for z in range(y + 1, count):
                     mask = both | masks[z]
-                    if popcount(mask) == 3:
-                        if _naked(s, info, t, events, notes, NAKED_TRIPLET, unit, at[x], at[y], at[z], mask):
-                            found = True
-                            if restart:
-                                return True
+                    if popcount(mask) != 3:
+                        continue
+                    if _naked(s, info, t, events, notes, int(NAKED_TRIPLET), unit, at[x], at[y], at[z], mask):
+                        found = True
+                        if restart:
+                            return True
         info[TRIPLETS] &= info[TRIPLETS] - 1
     return found
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _confine(s, info, t, events, notes, source, kind, target, d):
     """Digit ``d`` of unit ``source`` (of ``kind`` 0 row, 1 column, 2 box) lies within unit ``target``: remove it from
     the rest of ``target``, which has it."""
     held = int(s[PLACE + 16 * source + d])
     while held:
-        _note(events, notes, LOCKED_CANDIDATE, PATTERN, t[UNITS + 16 * source + lowest(held)], 0)
+        note(events, notes, LOCKED_CANDIDATE, PATTERN, t[UNITS + 16 * source + lowest(held)], 0)
         held &= held - 1
     places = int(s[PLACE + 16 * target + d])
     while places:
         cell = int(t[UNITS + 16 * target + lowest(places)])
         places &= places - 1
         if t[UNIT_OF + 4 * cell + kind] != source:
-            _remove(s, info, t, events, notes, LOCKED_CANDIDATE, cell, 1 << d)
+            remove(s, info, t, events, notes, int(LOCKED_CANDIDATE), cell, 1 << d)
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _segments(s, t, across, down):
     """The digits that each row (column) may still place in each of its segments, a segment being the cells that it
     shares with one box: ``across[row * box_rows + part]``, ``down[column * box_columns + part]``."""
@@ -240,10 +177,10 @@ def _segments(s, t, across, down):
             down[column * box_columns + part] = mask
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _locked_candidate(s, info, t, events, notes, across, down, restart):
-    """Of a line's segments, and of a box's, a digit found in one alone is locked there; comparing the segments of a line
-    with those of a box gives all digits of an intersection at once."""
+    """Of a line's segments, and of a box's, a digit found in one alone is locked there; comparing the segments of a
+    line with those of a box gives all digits of an intersection at once."""
     n = int(t[SIDE])
     found = False
     _segments(s, t, across, down)
@@ -280,7 +217,7 @@ def _locked_candidate(s, info, t, events, notes, across, down, restart):
     return found
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _bivalue(s, t, pairs, masks):
     """List the cells with two candidates in ``pairs`` and their candidates in ``masks``; returns how many."""
     count = 0
@@ -293,14 +230,14 @@ def _bivalue(s, t, pairs, masks):
     return count
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _see(t, a, b):
     """Whether two different cells share a unit."""
     a, b = UNIT_OF + 4 * a, UNIT_OF + 4 * b
     return a != b and (t[a] == t[b] or t[a + 1] == t[b + 1] or t[a + 2] == t[b + 2])
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _xy_wing(s, info, t, events, notes, pairs, masks, count, pincers, restart):
     """``pincers`` is scratch: the pivot's partners, as indices into ``pairs``."""
     any_found = False
@@ -325,19 +262,19 @@ def _xy_wing(s, info, t, events, notes, pairs, masks, count, pincers, restart):
                     if s[CAND + cell] & z and _see(t, second, cell):
                         if not found:
                             found = True
-                            _note(events, notes, XY_WING, PATTERN, pivot, 0)
-                            _note(events, notes, XY_WING, PATTERN, first, 0)
-                            _note(events, notes, XY_WING, PATTERN, second, 0)
-                        _remove(s, info, t, events, notes, XY_WING, cell, z)
+                            note(events, notes, XY_WING, PATTERN, pivot, 0)
+                            note(events, notes, XY_WING, PATTERN, first, 0)
+                            note(events, notes, XY_WING, PATTERN, second, 0)
+                        remove(s, info, t, events, notes, int(XY_WING), cell, z)
                 any_found |= found
                 if found and restart:
                     return True
     return any_found
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _find_rectangle(s, t, pairs, masks, count, corners):
-    """Look for a unique rectangle: ``corners`` receives the elbow, its row's and its column's corner, and the fourth."""
+    """Look for a unique rectangle; ``corners`` receives the elbow, its row's and its column's corner, the fourth."""
     n = int(t[SIDE])
     for i in range(count):
         elbow, mask = pairs[i], masks[i]
@@ -360,47 +297,46 @@ def _find_rectangle(s, t, pairs, masks, count, corners):
     return False
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _has_one_solution(w):
     """Whether the state at depth 0 has exactly one solution; False also where the search is given up."""
     w.stack[1] = w.stack[0]
     w.infos[1] = w.infos[0]
-    return search(w.stack[1:], w.infos[1:], w.t, 2, BRANCHES, w.no_grids) == 1
+    return search(w.stack[1:], w.infos[1:], w.t, 2, int(BRANCHES), w.no_grids) == 1
 
 
-@njit(cache=True, nogil=True)
-def run(w, target, restart):
+@inner
+def run(w, target):
     """Apply the strategies to the state at depth 0 until the grid is full, nothing applies, or a contradiction shows.
 
     Args:
-        w: a borrowed workspace; ``w.stack[0]`` and ``w.infos[0]`` are loaded with a puzzle. Steps are written to
-            ``w.events`` and ``w.notes`` if there is room for events.
+        w: a borrowed workspace; ``w.stack[0]`` and ``w.infos[0]`` are loaded with a puzzle. While recording, steps are
+            written to ``w.events`` and ``w.notes``, and the search starts again at the first strategy after each
+            success. Otherwise strategies 4 to 7 take all that they find in one sweep, which leads to the same end.
         target: stop as soon as this cell is filled; -1 to go on to the end.
-        restart: start again at the first strategy after each success. False lets strategies 4 to 7 take everything
-            that they find in one sweep; they reach the same end, faster, but the steps are not in the stated order.
 
     Returns:
         a mask with bit ``s`` set for every strategy ``s`` that succeeded.
     """
     s, info, t, events, notes = w.stack[0], w.infos[0], w.t, w.events, w.notes
     pairs, masks, others = w.scratch[0], w.scratch[1], w.scratch[2]
-    used, unique = 0, False
+    used, unique, restart = 0, False, notes[RECORDING] != 0
     while info[OPEN] > 0 and info[BROKEN] == 0:
         if target >= 0 and s[VALUE + target] > 0:
             break
         cell = lone_single(info)
         if cell >= 0:
             d = lowest(int(s[CAND + cell]))
-            if events.shape[0] > 0:
-                _write_fill(s, t, events, notes, LONE_SINGLE, -1, cell, d)
+            if restart:
+                write_fill(s, t, events, notes, int(LONE_SINGLE), (-1), cell, d)
             assign(s, info, t, cell, d)
             used |= 1 << LONE_SINGLE
             continue
         found = hidden_single(s, info)
         if found >= 0:
             cell, d = single_place(s, t, found), found & 15
-            if events.shape[0] > 0:
-                _write_fill(s, t, events, notes, HIDDEN_SINGLE, found >> 4, cell, d)
+            if restart:
+                write_fill(s, t, events, notes, int(HIDDEN_SINGLE), found >> 4, cell, d)
             assign(s, info, t, cell, d)
             used |= 1 << HIDDEN_SINGLE
             continue
@@ -428,6 +364,6 @@ def run(w, target, restart):
         unique = True
         used |= 1 << UNIQUE_RECTANGLE
         for corner in range(4):
-            _note(events, notes, UNIQUE_RECTANGLE, PATTERN, others[corner], 0)
-        _remove(s, info, t, events, notes, UNIQUE_RECTANGLE, others[3], int(s[CAND + others[0]]))
+            note(events, notes, UNIQUE_RECTANGLE, PATTERN, others[corner], 0)
+        remove(s, info, t, events, notes, int(UNIQUE_RECTANGLE), others[3], int(s[CAND + others[0]]))
     return used

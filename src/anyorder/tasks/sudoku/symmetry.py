@@ -16,12 +16,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
 from anyorder.core.errors import UserError
 
 from .bits import mixed
+from .jit import entry, inner
 from .layout import BOX_COLUMNS, BOX_ROWS, SIDE, UNIT_OF, borrowed
 from .rules import Box, as_grids
 
@@ -99,7 +99,7 @@ ROUNDS = 5
 """Rounds of colour refinement."""
 
 
-@njit(cache=True, nogil=True)
+@inner
 def symmetry_key(t, puzzle):
     """The key of one puzzle (cells,), uint64; ``t`` are the tables of its box."""
     n, box_rows, box_columns = int(t[SIDE]), int(t[BOX_ROWS]), int(t[BOX_COLUMNS])
@@ -135,7 +135,7 @@ def symmetry_key(t, puzzle):
     return mixed(key)
 
 
-@njit(cache=True, nogil=True)
+@entry
 def _symmetry_keys(work, puzzles, keys):
     w = borrowed(work)
     for row in range(puzzles.shape[0]):
