@@ -43,7 +43,7 @@ test: .venv/dev.stamp ## the quick tests (a wheel imported from outside the tree
 test-slow: .venv/dev.stamp ## the tests that take minutes
 	$(BIN)/python -m pytest -m slow
 
-bench: .venv/runtime.stamp ## every benchmark, each beside its baseline, into results/
+bench: .venv/dev.stamp ## every benchmark, each beside its baseline, into results/
 	@for name in decode statistics data train; do \
 		$(BIN)/anyorder bench $$name --json results/bench-$$name.json || exit $$?; done
 

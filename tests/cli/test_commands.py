@@ -202,6 +202,21 @@ def test_the_page_replays_puzzles_in_which_the_order_decides() -> None:
     assert replayed(np.array([True]), np.array([True])).tolist() == [0]
 
 
+def test_bench_data_stands_beside_a_peer(tmp_path: Path) -> None:
+    record = tmp_path / "r.json"
+    sizes = ["--box", "2x3", "--count", "6", "--peer-count", "4", "--repeats", "1"]
+    assert run("bench", "data", *sizes, "--json", record) == 0
+    assert len(read_record(record).rows) >= 2
+    assert read_record(record).summary["generated_per_second"] > 0
+
+
+def test_bench_train_measures_a_step(tmp_path: Path) -> None:
+    record = tmp_path / "r.json"
+    sizes = ["--batch-size", "4", "--repeats", "1", "--steps", "1", "--square", "32", "--device", "cpu"]
+    assert run("bench", "train", "--config", "sudoku-4x4", *sizes, "--json", record) == 0
+    assert read_record(record).summary["square_share"] > 0
+
+
 def outcome(name: str, solved: int, count: int, nfe: float) -> Outcome:
     flags = np.arange(count) < solved
     report = PuzzleReport(np.zeros((count, 16)), flags, None, np.full(count, nfe))

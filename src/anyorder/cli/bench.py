@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from anyorder.cli import screen
+from anyorder.cli.data import parse_box
 from anyorder.cli.options import IntOption, Machine, PathOption, at_least
 from anyorder.cli.parts import named_strategy
 
@@ -86,6 +87,46 @@ class BenchStatistics:
                 progress=progress,
             )
         _finish(result, self.json, since, str(device), None)
+
+
+@dataclass(frozen=True)
+class BenchData:
+    """Making and solving puzzles on one core; baseline: a SAT solver on the same puzzles (needs python-sat)."""
+
+    box: str = "3x3"
+    """box shape, rows x columns"""
+    count: int = 5000
+    """puzzles to make in a round"""
+    peer_count: int = 200
+    """of them, those that search and SAT solver both solve"""
+    repeats: int = 3
+    """rounds; medians are reported"""
+    seed: int = 0
+    """of the first round"""
+    json: PathOption = None
+    """write the figures and the facts of the run as JSON"""
+
+    def __post_init__(self) -> None:
+        at_least("--count", self.count, 1)
+        at_least("--peer-count", self.peer_count, 1)
+        at_least("--repeats", self.repeats, 1)
+        at_least("--seed", self.seed, 0)
+
+    def run(self) -> None:
+        """Measure, record, print."""
+        since = time.time()
+        from anyorder.bench.data import bench_data
+
+        with screen.steps() as progress:
+            result = bench_data(
+                parse_box(self.box),
+                count=self.count,
+                peer_count=self.peer_count,
+                repeats=self.repeats,
+                seed=self.seed,
+                progress=progress,
+            )
+        _finish(result, self.json, since, "cpu", None)
 
 
 @dataclass(frozen=True)
@@ -168,7 +209,13 @@ class BenchData:
         _finish(result, self.json, since, "cpu", None)
 
 
-BENCHES = {"data": BenchData, "decode": BenchDecode, "statistics": BenchStatistics, "train": BenchTrain}
+BENCHES = {
+    "data": BenchData,
+    "decode": BenchDecode,
+    "statistics": BenchStatistics,
+    "data": BenchData,
+    "train": BenchTrain,
+}
 
 
 def _finish(result: BenchResult, json: Path | None, since: float, device: str, model: dict[str, Any] | None) -> None:
