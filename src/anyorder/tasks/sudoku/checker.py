@@ -1,6 +1,6 @@
 """A second opinion on the solver: every recorded step is justified by the strategy that it names.
 
-The checker shares no code with the solver: plain Python sets instead of bit masks, every strategy written down anew from
+The checker shares no code with the solver: plain Python sets instead of bit masks, every strategy written anew from
 its definition, and no bookkeeping of what changed. It replays the steps on candidates of its own and demands that
 
 - a fill is a lone single (the lowest cell that has one) or a hidden single (the lowest unit, then digit), that
