@@ -47,7 +47,7 @@ def test_6x6_follows_both_orders_along_training(tmp_path: Path) -> None:
     assert "perfect model" in record.notes[0]
     again = run("sudoku-6x6", tmp_path, seed=3)  # goes on from the finished run
     assert [row["solved_share"] for row in again.rows] == [row["solved_share"] for row in record.rows]
-    assert again.run["model"]["sha256"] == record.run["model"]["sha256"]
+    assert again.run["model"]["fingerprint"] == record.run["model"]["fingerprint"]
 
 
 def test_6x6_stops_and_goes_on(tmp_path: Path) -> None:

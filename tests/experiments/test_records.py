@@ -88,7 +88,7 @@ def test_a_missing_record_is_refused(tmp_path: Path) -> None:
 def test_fingerprints_tell_content_shape_and_type_apart() -> None:
     grids = np.arange(8, dtype=np.uint8).reshape(2, 4)
     kinds = [grids, grids.reshape(4, 2), grids.astype(np.int16), grids[::-1]]
-    assert len({data_facts("x", kind)["sha256"] for kind in kinds}) == 4
+    assert len({data_facts("x", kind)["fingerprint"] for kind in kinds}) == 4
     assert data_facts("x", grids) == data_facts("x", grids.copy())
     assert data_facts("x", grids)["count"] == 2
 
@@ -98,7 +98,7 @@ def test_a_model_is_known_by_its_weights() -> None:
     first, second = torch.nn.Linear(3, 2), torch.nn.Linear(3, 2)
     facts = model_facts("a", first)
     assert facts["parameters"] == 8
-    assert facts["sha256"] != model_facts("a", second)["sha256"]
+    assert facts["fingerprint"] != model_facts("a", second)["fingerprint"]
     second.load_state_dict(first.state_dict())
     assert facts == model_facts("a", second)
-    assert model_facts("a", first.to(torch.bfloat16))["sha256"] != facts["sha256"]
+    assert model_facts("a", first.to(torch.bfloat16))["fingerprint"] != facts["fingerprint"]

@@ -157,7 +157,7 @@ def bench_decode(
         rows=rows,
         notes=[f"Medians of {repeats} alternating repeats; the share is outside time over network time."],
         details={"repeats": samples},
-        data={"name": f"generated {box.name}, seed {SEED}", "count": batch_size, "sha256": puzzles.fingerprint},
+        data={"name": f"generated {box.name}, seed {SEED}", "count": batch_size, "fingerprint": puzzles.fingerprint},
     )
 
 

@@ -52,7 +52,7 @@ class BenchDecode:
             )
         from anyorder.experiments.records import model_facts
 
-        _finish(result, self.json, since, str(device), model_facts(self.model, model))
+        _finish(result, self.json, since, str(device), model=model_facts(self.model, model))
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class BenchStatistics:
                 device=device,
                 progress=progress,
             )
-        _finish(result, self.json, since, str(device), None)
+        _finish(result, self.json, since, str(device))
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ class BenchData:
                 seed=self.seed,
                 progress=progress,
             )
-        _finish(result, self.json, since, "cpu", None)
+        _finish(result, self.json, since, "cpu", seed=self.seed)
 
 
 @dataclass(frozen=True)
@@ -172,53 +172,21 @@ class BenchTrain:
                 device="cpu" if self.device == "cpu" else None,
                 progress=progress,
             )
-        _finish(result, self.json, since, str(device), None)
+        _finish(result, self.json, since, str(device))
 
 
-@dataclass(frozen=True)
-class BenchData:
-    """Puzzles generated and solved a second on one core; baseline: a SAT solver on the same puzzles."""
-
-    box: str = "3x3"
-    """box shape, rows x columns"""
-    count: int = 5000
-    """puzzles to generate in a round"""
-    peer_count: int = 200
-    """of them, those that search and SAT solver solve"""
-    repeats: int = 3
-    """rounds; medians are reported"""
-    json: PathOption = None
-    """write the figures and the facts of the run as JSON"""
-
-    def __post_init__(self) -> None:
-        at_least("--count", self.count, 1)
-        at_least("--peer-count", self.peer_count, 1)
-        at_least("--repeats", self.repeats, 1)
-
-    def run(self) -> None:
-        """Measure, record, print."""
-        since = time.time()
-        from anyorder.bench.data import bench_data
-        from anyorder.cli.data import parse_box
-
-        box = parse_box(self.box)
-        with screen.steps() as progress:
-            result = bench_data(
-                box, count=self.count, peer_count=self.peer_count, repeats=self.repeats, progress=progress
-            )
-        _finish(result, self.json, since, "cpu", None)
+BENCHES = {"decode": BenchDecode, "statistics": BenchStatistics, "data": BenchData, "train": BenchTrain}
 
 
-BENCHES = {
-    "data": BenchData,
-    "decode": BenchDecode,
-    "statistics": BenchStatistics,
-    "data": BenchData,
-    "train": BenchTrain,
-}
-
-
-def _finish(result: BenchResult, json: Path | None, since: float, device: str, model: dict[str, Any] | None) -> None:
+def _finish(
+    result: BenchResult,
+    json: Path | None,
+    since: float,
+    device: str,
+    *,
+    seed: int | None = None,
+    model: dict[str, Any] | None = None,
+) -> None:
     from anyorder.experiments import records
 
     record = records.Record(
@@ -229,7 +197,7 @@ def _finish(result: BenchResult, json: Path | None, since: float, device: str, m
         rows=result.rows,
         notes=result.notes,
         details=result.details,
-        run=records.run_facts(seed=None, device=device, since=since, data=result.data, model=model),
+        run=records.run_facts(seed=seed, device=device, since=since, data=result.data, model=model),
     )
     if json is not None:
         records.write_record(json, record)

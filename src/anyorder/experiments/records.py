@@ -153,7 +153,7 @@ def data_facts(name: str, *arrays: np.ndarray) -> dict[str, Any]:
     for array in arrays:
         digest.update(f"{array.dtype.str}{array.shape}".encode())
         digest.update(array.tobytes())
-    return {"name": name, "count": len(arrays[0]) if arrays else 0, "sha256": digest.hexdigest()}
+    return {"name": name, "count": len(arrays[0]) if arrays else 0, "fingerprint": digest.hexdigest()}
 
 
 def model_facts(name: str, model: nn.Module) -> dict[str, Any]:
@@ -166,7 +166,7 @@ def model_facts(name: str, model: nn.Module) -> dict[str, Any]:
     return {
         "name": name,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "sha256": digest.hexdigest(),
+        "fingerprint": digest.hexdigest(),
     }
 
 
