@@ -42,7 +42,7 @@ def refused(capsys: pytest.CaptureFixture[str], *argv: str | Path) -> str:
         (b"hello\n", ""),
         (b"\xff\xfe\x00puzzle", ""),
         (b"12343412\n", ""),
-        (b"1100000000000000\n", "contradict"),
+        (b"1100000000000000\n", "contradictory"),
         (b"puzzle,solution\n1234341221434321\n", ""),
         (b"puzzle,solution\n1000000000000000,1234341221434322\n", ""),
         (b"question\n1000000000000000\n", ""),
@@ -75,7 +75,7 @@ def test_a_puzzle_without_any_solution_is_contradictory(
 ) -> None:
     path = tmp_path / "bad.txt"
     path.write_text("1000000000000000\n1230000400000000\n")  # the fourth cell has no candidate
-    assert "line 2: the clues contradict each other" in refused(capsys, "solve", path, "--model", model_folder)
+    assert "line 2: contradictory puzzle" in refused(capsys, "solve", path, "--model", model_folder)
 
 
 def test_missing_files_and_folders_in_their_place(

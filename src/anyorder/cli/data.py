@@ -69,7 +69,8 @@ class Data:
         if self.out.suffix == ".npz":
             puzzles.save(self.out)
         else:
-            write_puzzles(self.out, puzzles)
+            solutions = puzzles.solutions if self.out.suffix == ".csv" else None
+            write_puzzles(self.out, box, puzzles.puzzles, solutions)
         clues = puzzles.clues
         made = f"{len(puzzles)} puzzles of {clues.min()} to {clues.max()} clues"
         screen.output().print(f"{made}, fingerprint {puzzles.fingerprint[:16]}: {self.out}")

@@ -123,9 +123,9 @@ class Solve:
 
 def _write_csv(path: Path, puzzles: PuzzleSet, report: PuzzleReport) -> None:
     from anyorder.core.files import replacing
-    from anyorder.tasks.sudoku.formats import grid_text
+    from anyorder.tasks.sudoku.formats import as_text
 
     with replacing(path) as file:
         file.write("puzzle,filled,solved,evaluations\n")
         for puzzle, filled, solved, nfe in zip(puzzles.puzzles, report.filled, report.solved, report.nfe, strict=True):
-            file.write(f"{grid_text(puzzle)},{grid_text(filled)},{int(solved)},{nfe}\n")
+            file.write(f"{as_text(puzzle, blank='0')},{as_text(filled, blank='0')},{int(solved)},{nfe}\n")

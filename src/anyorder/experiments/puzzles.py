@@ -17,7 +17,7 @@ import torch
 
 from anyorder.core.canvas import Canvas
 from anyorder.core.errors import UserError
-from anyorder.tasks.sudoku import Box, count_solutions, generate
+from anyorder.tasks.sudoku import Box, generate
 from anyorder.tasks.sudoku.formats import read_puzzles
 from anyorder.tasks.sudoku.solver import solve_many
 
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from anyorder.models.transformer import Transformer
-
-SEARCHED = 9  # grids of up to this size are searched for a solution; larger ones only by the seven strategies
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,23 +81,11 @@ def read(path: Path, *, limit: int | None = None, grade: bool = True) -> PuzzleS
     """The puzzles of a file, graded.
 
     Raises:
-        UserError: the file is missing, unreadable or empty, a puzzle's clues break a rule, or no grid agrees with them.
+        UserError: as `read_puzzles`, which checks every puzzle: the file is unreadable, or a puzzle has no solution.
     """
     file = read_puzzles(path)
     puzzles = PuzzleSet(path.name, file.box, file.puzzles, file.solutions).first(limit)
-    if puzzles.solutions is None:
-        empty = _without_solution(puzzles)
-        if empty.any():
-            line = file.lines[int(np.argmax(empty))]
-            raise UserError(f"{path}, line {line}: the clues contradict each other: no grid agrees with them")
     return puzzles.graded() if grade else puzzles
-
-
-def _without_solution(puzzles: PuzzleSet) -> NDArray[np.bool_]:
-    """(N,): the puzzles that are known to have no solution, although no unit holds a digit twice."""
-    if puzzles.box.size > SEARCHED:
-        return solve_many(puzzles.box, puzzles.puzzles).contradiction
-    return count_solutions(puzzles.box, puzzles.puzzles, limit=1) == 0
 
 
 def unseen(model: Transformer, count: int, seed: int) -> PuzzleSet:
