@@ -72,6 +72,7 @@ def _listed(box: Box) -> NDArray[np.uint8]:
 def source(box: Box) -> Source:
     """The constant data that :func:`draw` needs for ``box``."""
     listed = _listed(box) if box.size <= 6 else np.empty((0, box.cells), np.uint8)
+    listed.setflags(write=False)  # one type for the compiled code
     return Source(patterns(), listed)
 
 

@@ -34,17 +34,17 @@ column and box unit, at PLACE_IN + 4 cell its position in them; at PEERS + 48 ce
 
 
 EVENTS, FILLS, RECORDING, REMOVED_BY, ORDER, SUPPORT, NOTES_SIZE = 0, 1, 2, 3, 4099, 4355, 4611
-"""``notes``, int16: number of events and of fills; whether to write a log; at REMOVED_BY + 16 cell + d the strategy that
-removed a candidate (0 for none); when each cell was filled (-1: never); bit ``s`` set where a cell's fill rests on
-strategy ``s``."""
+"""``notes``, int16: number of events and of fills; whether to write a log; at REMOVED_BY + 16 cell + d the strategy
+that removed a candidate (0 for none); when each cell was filled (-1: never); bit ``s`` set where a cell's fill rests
+on strategy ``s``."""
 
 
 class Workspace(NamedTuple):
     """The arrays that one thread works in; allocated by Python, borrowed by the compiled code.
 
     ``t``: the box's tables. ``stack`` (depth, S_SIZE) int32 and ``infos`` (depth, INFO_SIZE) int64: states ``s`` and
-    ``info`` for each depth of a search; every branch fills a cell, so cells + 1 are enough. ``events`` (m, 4) int16: the
-    log, rows of strategy, kind, cell, digit (from 1; 0 for a pattern cell) in order of time, written while
+    ``info`` for each depth of a search; every branch fills a cell, so cells + 1 are enough. ``events`` (m, 4) int16:
+    the log, rows of strategy, kind, cell, digit (from 1; 0 for a pattern cell) in order of time, written while
     ``notes[RECORDING]``. ``notes`` (NOTES_SIZE,) int16. ``scratch`` (3, 256) int64. ``stream`` (1,) uint64: the random
     stream. ``no_grids`` (0, cells) uint8: for searches that only count.
     """

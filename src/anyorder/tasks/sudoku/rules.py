@@ -104,7 +104,7 @@ def as_grids(box: Box, grids: ArrayLike, what: str = "puzzle") -> NDArray[np.uin
 
 def units_valid(box: Box, grids: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """(N,): no unit of the grid holds a digit twice. Blanks are ignored. ``grids`` (N, cells), values in 0..n."""
-    held = grids[:, box.units]  # (N, 3n, n)
+    held: NDArray[np.uint8] = grids[:, box.units]  # (N, 3n, n)
     bit = np.left_shift(1, held.astype(np.int64)) & ~1
     distinct = np.bitwise_count(np.bitwise_or.reduce(bit, axis=-1))
     return (distinct == (held > 0).sum(-1)).all(-1)
@@ -142,10 +142,10 @@ def verify_many(box: Box, puzzles: ArrayLike, filled: ArrayLike) -> NDArray[np.b
         values = values[None]
     if values.shape != puzzle.shape:
         raise UserError(f"filled grids of shape {values.shape} do not fit {len(puzzle)} puzzles of {box.cells} cells")
-    complete = ((values >= 1) & (values <= box.size)).all(-1)
-    agrees = ((puzzle == 0) | (values == puzzle)).all(-1)
-    whole = np.where(complete[:, None], values, 0).astype(np.uint8)
-    return complete & agrees & units_valid(box, whole)
+    inside = (values >= 1) & (values <= box.size)
+    agrees = (puzzle == 0) | (values == puzzle)
+    valid = units_valid(box, np.where(inside, values, 0).astype(np.uint8))
+    return np.asarray(inside.all(-1) & agrees.all(-1) & valid)
 
 
 def verify(box: Box, puzzle: ArrayLike, filled: ArrayLike) -> bool:
