@@ -14,8 +14,6 @@ from anyorder.tasks.sudoku.rules import as_grids, first_conflict, units_valid
 BOXES = [Box(1, 2), Box(1, 3), Box(2, 2), Box(2, 3), Box(3, 2), Box(3, 3), Box(2, 5), Box(3, 4), Box(4, 4)]
 PUZZLE = np.array([*map(int, "530070000600195000098000060800060003400803001700020006060000280000419005000080079")])
 SOLUTION = np.array([*map(int, "534678912672195348198342567859761423426853791713924856961537284287419635345286179")])
-    [int(c) for c in "534678912672195348198342567859761423426853791713924856961537284287419635345286179"]
-)
 NINE = Box(3, 3)
 
 
@@ -87,7 +85,8 @@ def test_each_kind_of_unit_is_checked(kind: str) -> None:
     assert [any(broken[:4]), any(broken[4:8]), any(broken[8:])] == [kind == k for k in ("row", "column", "box")]
     assert not verify(box, np.zeros(16, np.uint8), grid)
     conflict = first_conflict(box, grid)
-    assert conflict is not None and kind in conflict
+    assert conflict is not None
+    assert kind in conflict
 
 
 def test_peer_defect_18_zero_is_not_nine_and_every_clue_counts() -> None:
@@ -100,7 +99,8 @@ def test_peer_defect_18_zero_is_not_nine_and_every_clue_counts() -> None:
     # Another valid grid that agrees with some clues, but not with all: digits 1 and 2 change places.
     swapped = np.array([0, 2, 1, 3, 4, 5, 6, 7, 8, 9])[SOLUTION]
     agree = swapped[PUZZLE > 0] == PUZZLE[PUZZLE > 0]
-    assert agree.any() and not agree.all()
+    assert agree.any()
+    assert not agree.all()
     assert verify(NINE, np.zeros(81, int), swapped)
     assert not verify(NINE, PUZZLE, swapped)
     # One single clue that disagrees is enough.
@@ -176,7 +176,8 @@ def test_box_shapes_out_of_range_are_refused(sides: tuple) -> None:
 @pytest.mark.parametrize("cells", [16, 36, 64, 81, 100, 144, 196, 225, 256])
 def test_the_usual_shape_of_a_grid(cells: int) -> None:
     box = Box.for_cells(cells)
-    assert box.cells == cells and box.box_rows <= box.box_columns
+    assert box.cells == cells
+    assert box.box_rows <= box.box_columns
     nearer = [r for r in range(box.box_rows + 1, box.size) if box.size % r == 0 and r * r <= box.size]
     assert not nearer
 
