@@ -225,7 +225,7 @@ def test_9x9_bands_and_stacks_have_the_exact_law() -> None:
 
 
 def test_the_band_law_would_notice_bias() -> None:
-    """Pure rows twice as often, or one orbit half as often, neither of which digits in cells can show, are told apart."""
+    """Pure rows twice as often, or one orbit half as often: digits in cells could not show it, this does."""
     grids = random_grids(NINE, 12_000, seed=5)
     kinds = band_kinds(grids, 0)
     share = band_law().share.ravel()
