@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from scipy.stats import chisquare
 
 from anyorder.core.errors import UserError
+from anyorder.core.files import replacing
 from anyorder.tasks.sudoku import Box, Puzzles, SudokuData, random_grids, verify_many
-from anyorder.tasks.sudoku.data import permuted, replace_file
+from anyorder.tasks.sudoku.data import permuted
 from anyorder.tasks.task import TaskData
 
 SIX = Box(2, 3)
@@ -279,7 +280,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_scrap(tmp_path: Path) -> 
     before = path.read_bytes()
 
     def half(error: BaseException) -> None:
-        with replace_file(path) as file:
+        with replacing(path, binary=True) as file:
             file.write(b"half")
             raise error
 
