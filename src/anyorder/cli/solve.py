@@ -102,7 +102,7 @@ class Solve:
             title=f"{puzzles.name} under {name}",
             summary=summary,
             columns=columns,
-            rows=[{"puzzles": named[group], **figures[group]} for group in figures],
+            rows=[{"puzzles": named[group], **figures[group]} for group in figures if figures[group]["count"]],
             details={"strategy": name},
             run=records.run_facts(
                 seed=self.decoding.seed,
