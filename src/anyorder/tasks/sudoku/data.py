@@ -12,18 +12,15 @@ import hashlib
 import os
 import zipfile
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from anyorder.core.errors import UserError
+from anyorder.core.files import replacing
 from anyorder.tasks.task import Batch
 
 from .rules import Box, as_grids, verify_many
@@ -32,28 +29,6 @@ from .symmetry import augment
 GRADES = ("logic", "hard")
 """Grade names by code: 0, the seven strategies finish the puzzle; 1, they do not."""
 FORMAT_VERSION = 1
-
-
-@contextmanager
-def replace_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
-    """A file to write to, which takes the place of ``path`` only once it is complete and synced.
-
-    Raises:
-        UserError: it cannot be written (no such folder, no right, disk full).
-    """
-    target = Path(path)
-    partial = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
-        with open(partial, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, target)
-    except OSError as error:
-        raise UserError(f"cannot write {target}: {error.strerror or error}") from error
-    finally:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,7 +97,7 @@ class Puzzles:
         known = {name: value for name, value in arrays.items() if value is not None}
         shape = np.array([FORMAT_VERSION, self.box.box_rows, self.box.box_columns], np.int64)
         marks = {"sudoku": shape, "fingerprint": np.array(self.fingerprint), "origin": np.array(self.origin)}
-        with replace_file(path) as file:
+        with replacing(path, binary=True) as file:
             np.savez_compressed(file, **marks, **known)
 
     @classmethod

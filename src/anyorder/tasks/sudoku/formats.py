@@ -3,7 +3,8 @@
 Symbols: digits 1..9, then A = 10, B = 11, ... (either case); a blank is ``0 . - * _`` or a space. A line that begins
 with ``#`` is a comment. The kind of file is told by its content:
 
-- *lines*: one puzzle a line, all its cells in reading order (the usual 81-character line, ``.sdm``);
+- *lines*: one puzzle a line, all its cells in reading order (the usual 81-character line, ``.sdm``), perhaps with its
+  solution after a space;
 - *CSV* (comma, semicolon or tab): with a header that names a ``puzzle`` column (or ``quizzes``), perhaps a
   ``solution`` column, and any others, which are kept as text; or without a header: puzzle, solution, others;
 - *grids*: one row a line, with or without ``|`` and rules such as ``---+---+---``; cells may stand apart (then numbers
@@ -17,6 +18,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -27,8 +29,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anyorder.core.errors import UserError
+from anyorder.core.files import write_text
 
-from .data import Puzzles, replace_file
+from .data import Puzzles
 from .rules import Box, as_grids, first_conflict, units_valid, verify_many
 from .search import has_solution
 
@@ -46,6 +49,9 @@ _VALUES = np.full(256, _INVALID, np.uint8)
 _VALUES[[ord(symbol) for symbol in SYMBOLS]] = range(1, 17)
 _VALUES[[ord(symbol) for symbol in SYMBOLS.lower()]] = range(1, 17)
 _VALUES[[ord(symbol) for symbol in BLANKS]] = 0
+
+_NUMBERS = {str(value): SYMBOLS[value - 1] for value in range(10, 17)}
+_PUZZLE_NAMES = ("puzzle", "puzzles", "quiz", "quizzes")
 
 Style = Literal["line", "csv", "grid"]
 
@@ -70,18 +76,9 @@ class PuzzleFile:
 
     @property
     def ratings(self) -> NDArray[np.float64] | None:
-        """(N,): the ``rating`` column as numbers, NaN where it is empty; None where there is no such column.
-
-        Raises:
-            UserError: a rating is no number.
-        """
+        """(N,): the ``rating`` column as numbers, NaN where it is empty; None where there is no such column."""
         texts = self.columns.get("rating")
-        if texts is None:
-            return None
-        try:
-            return np.array([float(text) if text.strip() else np.nan for text in texts])
-        except ValueError as error:
-            raise UserError(f"the rating column holds something that is no number: {error}") from error
+        return None if texts is None else np.array([float(text) if text.strip() else np.nan for text in texts])
 
 
 class _Record(NamedTuple):
@@ -149,7 +146,7 @@ def _read_table(source: _Source, text: str, delimiter: str) -> _Found:
                 continue
             if not roles:
                 names = [cell.strip().lower() for cell in row]
-                named = {"puzzles": "puzzle", "quiz": "puzzle", "quizzes": "puzzle", "solutions": "solution"}
+                named = dict.fromkeys(_PUZZLE_NAMES, "puzzle") | {"solutions": "solution"}
                 roles = tuple(named.get(name, name) for name in names)
                 if "puzzle" in roles:
                     if len(set(roles)) < len(roles):
@@ -175,47 +172,51 @@ def _read_table(source: _Source, text: str, delimiter: str) -> _Found:
     return found
 
 
-def _is_rule(source: _Source, text: str) -> bool:
-    """Whether a line of a grid only separates boxes."""
-    bare = text.strip()
-    return set(bare) <= set("-+=| ") and (bool(set(bare) & set("+=|")) or not source.is_size(bare.count("-")))
+def _rules(source: _Source, lines: list[tuple[int, str]]) -> set[int]:
+    """The lines of a grid file that only separate boxes. A dash is a blank where it stands beside other symbols, or
+    where there is nothing else; then a line of dashes may be a row."""
+    drawn = {line: text for line, text in lines if text.strip() and set(text) <= set("-+=| \t")}
+    others = [text for line, text in lines if text.strip() and line not in drawn and not text.lstrip().startswith("[")]
+    dash_is_blank = not others or any("-" in text for text in others)
+    rows = {line for line, text in drawn.items() if not set(text) & set("+=") and source.is_size(text.count("-"))}
+    return set(drawn) - rows if dash_is_blank else set(drawn)
 
 
 def _row(source: _Source, line: int, text: str) -> str:
     """The symbols of one row of a grid."""
     parts = text.replace("|", " ").split()
-    numbers = [part.isascii() and part.isdigit() and int(part) <= len(SYMBOLS) for part in parts]
-    apart = [len(part) == 1 or number for part, number in zip(parts, numbers, strict=True)]
-    if len(parts) > 9 and source.is_size(len(parts)) and all(apart):
-        return "".join(part if len(part) == 1 else SYMBOLS[int(part) - 1] if int(part) else "0" for part in parts)
-    for symbols in ("".join(parts), text):
+    numbers = [part in _NUMBERS for part in parts]
+    single = [len(part) == 1 for part in parts]
+    if any(numbers) and source.is_size(len(parts)) and all(a or b for a, b in zip(numbers, single, strict=True)):
+        return "".join(_NUMBERS.get(part, part) for part in parts)
+    joined = "".join(parts)
+    # A row with spaces for blanks is as long as the grid is wide; cells that stand apart or in groups are not.
+    for symbols in (joined, text) if all(single) or "|" in text else (text, joined):
         if source.is_size(len(symbols)):
             return symbols
     expected = "" if source.size is None else f" where a row has {source.size}"
-    raise source.error(line, f"found {len(''.join(parts))} cells{expected}; expected a puzzle a line, CSV, or grids")
+    raise source.error(line, f"found {len(joined)} cells{expected}; expected a puzzle a line, CSV, or grids")
 
 
 def _read_grids(source: _Source, lines: list[tuple[int, str]], bands: int | None) -> _Found:
     """Grids of one row a line. An empty line may stand between puzzles or between bands of ``bands`` rows."""
     found = _Found()
     rows: list[str] = []
+    rules = _rules(source, lines)
     begin = 0
     for line, text in lines:
         if rows and (not text.strip() or text.lstrip().startswith("[")):
             height = bands or Box.for_cells(len(rows[0]) ** 2).box_rows
             if len(rows) % height or text.strip():
                 raise source.error(begin, f"the puzzle ends after {len(rows)} of {len(rows[0])} rows")
-        if not text.strip() or text.lstrip().startswith("[") or _is_rule(source, text):
+        if not text.strip() or text.lstrip().startswith("[") or line in rules:
             continue
-        symbols = _row(source, line, text)
-        if rows and len(symbols) != len(rows[0]):
-            raise source.error(line, f"found {len(symbols)} cells where a row has {len(rows[0])}")
-        if not rows:
+        rows.append(_row(source, line, text))
+        source = _Source(source.path, len(rows[0]))
+        if len(rows) == 1:
             begin = line
-        rows.append(symbols)
-        if len(rows) == len(symbols):
+        if len(rows) == source.size:
             found.records.append(_Record(begin, "".join(rows)))
-            source = _Source(source.path, len(symbols))
             rows = []
     if rows:
         raise source.error(begin, f"the puzzle ends after {len(rows)} of {len(rows[0])} rows")
@@ -230,11 +231,19 @@ def _read_text(source: _Source, text: str, box: Box | None) -> _Found:
         raise UserError(f"{source.path} holds no puzzle; expected a puzzle a line, CSV, or grids")
     first = content[0][1]
     delimiter = next((mark for mark in ",;\t" if mark in first), None)
-    if delimiter is not None:
-        return _read_table(source, text, delimiter)
+    if delimiter or first.strip().lower() in _PUZZLE_NAMES:
+        return _read_table(source, text, delimiter or ",")
     if _one_a_line(source, content):
-        return _Found([_Record(at, source.whole(at, line)) for at, line in content])
+        return _Found([_line_record(source, at, line) for at, line in content])
     return _read_grids(source, lines, box.box_rows if box else None)
+
+
+def _line_record(source: _Source, line: int, text: str) -> _Record:
+    """A puzzle that fills a line, or a puzzle and its solution."""
+    parts = text.split()
+    if len(parts) == 2 and len(parts[0]) == len(parts[1]):
+        return _Record(line, source.whole(line, parts[0]), source.whole(line, parts[1]))
+    return _Record(line, source.whole(line, text))
 
 
 def _one_a_line(source: _Source, content: list[tuple[int, str]]) -> bool:
@@ -242,11 +251,14 @@ def _one_a_line(source: _Source, content: list[tuple[int, str]]) -> bool:
     first = content[0][1]
     if first.lstrip().startswith("[") or "|" in first or "+" in first:
         return False
+    parts = first.split()
+    if len(parts) == 2 and len(parts[0]) == len(parts[1]):
+        first = parts[0]
     sides = {round(len(text) ** 0.5) for text in (first.strip(), first) if round(len(text) ** 0.5) ** 2 == len(text)}
     if not any(source.is_size(side) for side in sides):
         return len(first.strip()) > len(SYMBOLS) and " " not in first.strip()
     # Sixteen symbols are a 4x4 puzzle, or a row of a 16x16 one, which also uses digits above 4.
-    row_of_16 = source.size is None and len(first.strip()) == 16
+    row_of_16 = source.size is None and len(first.strip()) == 16 and len(content) > 1
     return not (row_of_16 and set("".join(line for _, line in content)) & set("56789ABCDEFGabcdefg"))
 
 
@@ -302,6 +314,16 @@ def _check(source: _Source, box: Box, lines: NDArray, puzzles: NDArray, solution
     raise source.error(int(lines[row]), f"the solution {what}")
 
 
+def _check_ratings(source: _Source, lines: NDArray, ratings: tuple[str, ...]) -> None:
+    for line, text in zip(lines.tolist() if ratings else [], ratings, strict=True):
+        try:
+            finite = not text.strip() or math.isfinite(float(text))
+        except ValueError:
+            finite = False
+        if not finite:
+            raise source.error(line, f"the rating {text!r} is no number")
+
+
 def read_puzzles(path: str | os.PathLike[str], box: Box | None = None) -> PuzzleFile:
     """Read puzzles from a text, CSV or ``.npz`` file, and check every one.
 
@@ -334,6 +356,7 @@ def read_puzzles(path: str | os.PathLike[str], box: Box | None = None) -> Puzzle
         box = _infer_box(puzzles.shape[1], [puzzles] if solutions is None else [puzzles, solutions])
     _check(source, box, lines, puzzles, solutions)
     columns = {name: tuple(record.others[at] for record in records) for at, name in enumerate(found.names)}
+    _check_ratings(source, lines, columns.get("rating", ()))
     return PuzzleFile(box, puzzles, solutions, columns, lines)
 
 
@@ -397,5 +420,4 @@ def write_puzzles(
         writer.writerow(table)
         writer.writerows(zip(*table.values(), strict=True))
         text = held.getvalue()
-    with replace_file(path) as file:
-        file.write(text.encode())
+    write_text(path, text)
