@@ -64,7 +64,8 @@ class Demo:
         from anyorder.viewer import write_page
 
         model = from_pretrained(self.model, device=device)
-        puzzles = unseen(model, max(self.count, self.few), self.seed)
+        with screen.bar("making puzzles (compiles the first time)") as made:
+            puzzles = unseen(model, max(self.count, self.few), self.seed, made)
         facts = records.model_facts(self.model, model)
         console.print(
             f"{self.model}: {facts['parameters']:,} weights, on {len(puzzles)} new {puzzles.box.name} puzzles "

@@ -22,6 +22,8 @@ from anyorder.tasks.sudoku.formats import read_puzzles
 from anyorder.tasks.sudoku.solver import solve_many
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from anyorder.models.transformer import Transformer
@@ -88,7 +90,7 @@ def read(path: Path, *, limit: int | None = None, grade: bool = True) -> PuzzleS
     return puzzles.graded() if grade else puzzles
 
 
-def unseen(model: Transformer, count: int, seed: int) -> PuzzleSet:
+def unseen(model: Transformer, count: int, seed: int, progress: Callable[[int, int], None] | None = None) -> PuzzleSet:
     """New puzzles of the box shape that a Sudoku model was made for, graded.
 
     Raises:
@@ -98,5 +100,7 @@ def unseen(model: Transformer, count: int, seed: int) -> PuzzleSet:
     if not task or task.get("name") != "sudoku":
         raise UserError("the model is no Sudoku model; name one that is")
     # Small boxes have few puzzles that are no symmetric copies; a copy is still another puzzle to a network.
-    made = generate(Box(task["box_rows"], task["box_columns"]), count, seed, grade="any", distinct="puzzle")
+    made = generate(
+        Box(task["box_rows"], task["box_columns"]), count, seed, grade="any", distinct="puzzle", progress=progress
+    )
     return PuzzleSet(f"generated, seed {seed}", made.box, made.puzzles, made.solutions).graded()
