@@ -23,9 +23,14 @@ def test_a_file_appears_whole_and_leaves_nothing_beside_it(tmp_path: Path) -> No
 def test_after_a_failure_the_earlier_file_stands(tmp_path: Path, failure: type[BaseException]) -> None:
     target = tmp_path / "out.txt"
     write_text(target, "earlier")
-    with pytest.raises((failure, UserError)), replacing(target) as file:
-        file.write("half")
-        raise failure("stopped")
+
+    def write_half() -> None:
+        with replacing(target) as file:
+            file.write("half")
+            raise failure("stopped")
+
+    with pytest.raises((failure, UserError)):
+        write_half()
     assert target.read_text() == "earlier"
     assert os.listdir(tmp_path) == ["out.txt"]
 
@@ -51,7 +56,8 @@ def test_a_link_keeps_pointing_at_the_file_that_is_replaced(tmp_path: Path) -> N
 def test_a_full_device_is_one_clear_line() -> None:
     with pytest.raises(UserError, match="cannot write /dev/full: no space left on device"):
         write_text("/dev/full", "x")
-    assert os.path.exists("/dev/full") and not os.path.isfile("/dev/full")
+    assert os.path.exists("/dev/full")
+    assert not os.path.isfile("/dev/full")
 
 
 def test_a_disk_that_fills_up_keeps_the_earlier_file(tmp_path: Path) -> None:
