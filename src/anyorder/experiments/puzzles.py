@@ -99,8 +99,7 @@ def unseen(model: Transformer, count: int, seed: int, progress: Callable[[int, i
     task = model.task
     if not task or task.get("name") != "sudoku":
         raise UserError("the model is no Sudoku model; name one that is")
+    box = Box(task["box_rows"], task["box_columns"])
     # Small boxes have few puzzles that are no symmetric copies; a copy is still another puzzle to a network.
-    made = generate(
-        Box(task["box_rows"], task["box_columns"]), count, seed, grade="any", distinct="puzzle", progress=progress
-    )
+    made = generate(box, count, seed, grade="any", distinct="puzzle", progress=progress)
     return PuzzleSet(f"generated, seed {seed}", made.box, made.puzzles, made.solutions).graded()
