@@ -260,8 +260,6 @@ def test_files_that_are_none(tmp_path: Path) -> None:
 
 def test_a_target_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     held = some_puzzles()
-    with pytest.raises(UserError, match="cannot write"):
-        held.save(tmp_path / "missing" / "set.npz")
     file = tmp_path / "file"
     file.write_text("")
     with pytest.raises(UserError, match="cannot write"):
@@ -284,7 +282,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_scrap(tmp_path: Path) -> 
             file.write(b"half")
             raise error
 
-    with pytest.raises(UserError, match="No space left"):
+    with pytest.raises(UserError, match="no space left"):
         half(OSError(28, "No space left on device"))
     with pytest.raises(KeyboardInterrupt):
         half(KeyboardInterrupt())
