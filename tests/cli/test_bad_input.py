@@ -238,7 +238,10 @@ def test_an_interruption_leaves_one_line_and_no_file(tmp_path: Path, number: sig
     earlier.write_bytes(b"earlier")
     work = ["bench", "statistics", "--repeats", "1000000", "--vocabulary", "50000", "--threads", "1"]
     command = [EXECUTABLE, *work, "--json", earlier]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ | {"COLUMNS": "200"}) as process:
+    environment = os.environ | {"COLUMNS": "200"}
+    with subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, env=environment, preexec_fn=_hear_interrupts
+    ) as process:
         assert process.stderr is not None
         _wait_until_busy(process)
         process.send_signal(number)
@@ -248,6 +251,11 @@ def test_an_interruption_leaves_one_line_and_no_file(tmp_path: Path, number: sig
     assert "Traceback" not in "".join(lines)
     assert earlier.read_bytes() == b"earlier"
     assert os.listdir(tmp_path) == ["record.json"]
+
+
+def _hear_interrupts() -> None:
+    """A test run that a shell put in the background ignores Ctrl-C, and so would its children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _wait_until_busy(process: subprocess.Popen[str]) -> None:
