@@ -21,21 +21,10 @@ from numpy.typing import NDArray
 
 from anyorder.bench.result import BenchResult
 from anyorder.core.errors import UserError
-from anyorder.tasks.sudoku import Box, Puzzles, count_solutions, generate
-from anyorder.tasks.sudoku.solver import solve_many
-from anyorder.tasks.sudoku.symmetry import symmetry_keys
+from anyorder.tasks.sudoku import STRATEGIES, Box, Puzzles, count_solutions, generate, solve_many, symmetry_keys
 
 Progress = Callable[[str, int, int], None]
 PEER = "Glucose 4 (python-sat)"
-STRATEGIES = {
-    2: "lone single",
-    3: "hidden single",
-    4: "naked pair",
-    5: "naked triplet",
-    6: "locked candidate",
-    7: "XY-wing",
-    8: "unique rectangle",
-}
 
 
 def bench_data(
@@ -152,10 +141,6 @@ def _times_peer(rounds: list[dict[str, float]], name: str) -> float | None:
 def _histogram(values: NDArray[np.int64]) -> dict[str, int]:
     found, counts = np.unique(values, return_counts=True)
     return {str(value): int(n) for value, n in zip(found, counts, strict=True)}
-
-
-def _by_strategy(found: NDArray[np.uint8], counts: NDArray[np.int64]) -> dict[str, int]:
-    return {STRATEGIES[int(strategy)]: int(n) for strategy, n in zip(found, counts, strict=True)}
 
 
 def minimal(box: Box, puzzles: NDArray[np.uint8]) -> NDArray[np.bool_]:
