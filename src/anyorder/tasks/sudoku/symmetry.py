@@ -56,7 +56,9 @@ def _lines(count: int, groups: int, per_group: int, rng: np.random.Generator) ->
     """(count, groups * per_group): random order of the lines that keeps each group of neighbours together."""
     inner = _orders(count * groups, per_group, rng).reshape(count, groups, per_group)
     outer = _orders(count, groups, rng)
-    return (outer[:, :, None] * per_group + np.take_along_axis(inner, outer[:, :, None], axis=1)).reshape(count, -1)
+    return (outer[:, :, None] * per_group + np.take_along_axis(inner, outer[:, :, None], axis=1)).reshape(
+        count, groups * per_group
+    )
 
 
 def random_symmetries(box: Box, count: int, rng: np.random.Generator) -> Symmetries:
