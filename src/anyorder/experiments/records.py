@@ -158,22 +158,18 @@ def data_facts(name: str, *arrays: np.ndarray) -> dict[str, Any]:
 
 def model_facts(name: str, model: nn.Module) -> dict[str, Any]:
     """Name, number of parameters, and a fingerprint of the weights, wherever they were loaded from."""
+    import torch
+
     digest = hashlib.sha256()
     for key, tensor in sorted(model.state_dict().items()):
         value = tensor.detach().cpu().contiguous()
         digest.update(f"{key}{value.dtype}{tuple(value.shape)}".encode())
-        digest.update(value.flatten().view(_bytes_type()).numpy().tobytes())
+        digest.update(value.flatten().view(torch.uint8).numpy().tobytes())
     return {
         "name": name,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "fingerprint": digest.hexdigest(),
     }
-
-
-def _bytes_type() -> torch.dtype:
-    import torch
-
-    return torch.uint8
 
 
 def _commit() -> tuple[str | None, bool | None]:
