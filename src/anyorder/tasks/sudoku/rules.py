@@ -17,6 +17,7 @@ from anyorder.core.errors import UserError
 
 from .layout import Workspace, peer_cells, unit_cells, workspace
 
+_ROWS_AT_ONCE = 8192
 MAX_SIZE = 16
 """Candidates are kept in 16-bit masks, so a grid has at most 16 digits."""
 
@@ -104,10 +105,14 @@ def as_grids(box: Box, grids: ArrayLike, what: str = "puzzle") -> NDArray[np.uin
 
 def units_valid(box: Box, grids: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """(N,): no unit of the grid holds a digit twice. Blanks are ignored. ``grids`` (N, cells), values in 0..n."""
-    held: NDArray[np.uint8] = grids[:, box.units]  # (N, 3n, n)
-    bit = np.left_shift(1, held.astype(np.int64)) & ~1
-    distinct = np.bitwise_count(np.bitwise_or.reduce(bit, axis=-1))
-    return (distinct == (held > 0).sum(-1)).all(-1)
+    bit = np.left_shift(1, np.arange(box.size + 1, dtype=np.int32)) & ~1  # a blank has none
+    valid = np.ones(len(grids), bool)
+    for start in range(0, len(grids), _ROWS_AT_ONCE):
+        held = bit[grids[start : start + _ROWS_AT_ONCE, box.units]]  # (rows, 3n, n)
+        # A sum of powers of two is their union just when they all differ.
+        distinct = held.sum(-1) == np.bitwise_or.reduce(held, axis=-1)
+        valid[start : start + _ROWS_AT_ONCE] = distinct.all(-1)
+    return valid
 
 
 def first_conflict(box: Box, grid: NDArray[np.uint8]) -> str | None:
