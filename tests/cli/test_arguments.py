@@ -39,7 +39,7 @@ def test_the_documented_command_lines_are_understood() -> None:
     assert (solve.file, solve.model) == (Path("puzzles.csv"), "sudoku-9x9")
     assert (solve.decoding.order, solve.decoding.budget) == ("margin", "one")
     data = parse("data", "sudoku", "--count", "10", "--out", "f.csv")
-    assert (data.task, data.count, data.out) == ("sudoku", 10, Path("f.csv"))
+    assert (data.count, data.out) == (10, Path("f.csv"))
     compare = parse("compare", "p.csv", "--model", "m", "--strategies", "margin", "med")
     assert isinstance(compare, Compare)
     assert compare.strategies == ("margin", "med")
@@ -72,7 +72,7 @@ def test_the_documented_command_lines_are_understood() -> None:
         (["solve", "f", "--model", "m", "--strategy", "med", "--order", "margin"], "drop --order"),
         (["compare", "f", "--model", "m", "--strategies"], "--strategies"),
         (["compare", "f", "--model", "m", "--strategies", "med", "med"], "names 'med' twice"),
-        (["data", "zebra", "--count", "1", "--out", "f.csv"], "zebra"),
+        (["data", "zebras", "--count", "1", "--out", "f.csv"], "zebra"),
         (["data", "sudoku", "--count", "1", "--out", "f.doc"], "must end in .npz, .csv or .txt"),
         (["experiment", "sudoku-6x6", "--scale", "huge"], "huge"),
     ],

@@ -27,7 +27,7 @@ from typing import Any, Protocol
 from anyorder.cli import arguments
 from anyorder.cli.bench import BENCHES
 from anyorder.cli.compare import Compare
-from anyorder.cli.data import Data
+from anyorder.cli.data import DATA
 from anyorder.cli.demo import Demo
 from anyorder.cli.experiment import Experiment
 from anyorder.cli.solve import Solve
@@ -39,7 +39,7 @@ from anyorder.core.errors import UserError
 DESCRIPTION = "Masked diffusion models, decoded in the order that makes them right."
 COMMANDS: Mapping[str, Any] = {
     "demo": Demo,
-    "data": Data,
+    "data": DATA,
     "train": Train,
     "solve": Solve,
     "compare": Compare,

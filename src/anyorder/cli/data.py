@@ -1,13 +1,11 @@
-"""``anyorder data``: seeded puzzles with one solution each."""
+"""``anyorder data TASK``: seeded puzzles with one solution each, and whatever else there is to train on."""
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
-
-import tyro
+from typing import TYPE_CHECKING, Literal
 
 from anyorder.cli import screen
 from anyorder.cli.options import IntOption, at_least
@@ -18,14 +16,12 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Data:
-    """Make puzzles: `anyorder data sudoku --count 1000 --out puzzles.csv`.
+class SudokuData:
+    """Make Sudoku puzzles: `anyorder data sudoku --count 1000 --out puzzles.csv`.
 
     A name that ends in .npz gives a training set (grades and solver orders included), .csv a table, .txt lines.
     """
 
-    task: Annotated[Literal["sudoku"], tyro.conf.Positional]
-    """what to make"""
     count: int
     """how many puzzles"""
     out: Path
@@ -84,3 +80,7 @@ def parse_box(text: str) -> Box:
     if not (cross and rows.isdecimal() and columns.isdecimal()):
         raise UserError(f"--box {text!r} is no box shape; write rows x columns, as in 3x3")
     return Box(int(rows), int(columns))
+
+
+DATA = {"sudoku": SudokuData}
+"""Task -> the command that makes data for it."""
