@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from anyorder.core.errors import UserError
     from anyorder.core.randomness import fold, row_seeds
     from anyorder.core.schedules import Cosine, Geometric, Linear, LogLinear, NoiseSchedule, Polynomial
+    from anyorder.core.splicing import Edit
+    from anyorder.core.template import ChatTemplate, Template, read_holes, read_text
+    from anyorder.core.tokenizers import ByteTokenizer, Tokenizer
     from anyorder.decoding.decoder import decode, stream
     from anyorder.decoding.guidance import ClassifierFree
     from anyorder.decoding.result import Decoded, Step
@@ -53,6 +56,9 @@ _HOME = {
     "core.errors": ("UserError",),
     "core.randomness": ("fold", "row_seeds"),
     "core.schedules": ("Cosine", "Geometric", "Linear", "LogLinear", "NoiseSchedule", "Polynomial"),
+    "core.splicing": ("Edit",),
+    "core.template": ("ChatTemplate", "Template", "read_holes", "read_text"),
+    "core.tokenizers": ("ByteTokenizer", "Tokenizer"),
     "decoding.decoder": ("decode", "stream"),
     "decoding.guidance": ("ClassifierFree",),
     "decoding.result": ("Decoded", "Step"),
@@ -96,12 +102,15 @@ __all__ = [
     "PADDING",
     "UNDECIDED",
     "Blocks",
+    "ByteTokenizer",
     "Canvas",
+    "ChatTemplate",
     "ClassifierFree",
     "Cosine",
     "Decoded",
     "Defer",
     "Denoiser",
+    "Edit",
     "EndOfHole",
     "EndOfText",
     "Entropy",
@@ -134,6 +143,8 @@ __all__ = [
     "Step",
     "Strategy",
     "Temperature",
+    "Template",
+    "Tokenizer",
     "TopK",
     "TopP",
     "TopProbability",
@@ -145,6 +156,8 @@ __all__ = [
     "fold",
     "from_pretrained",
     "push_to_hub",
+    "read_holes",
+    "read_text",
     "read_trace",
     "row_seeds",
     "save_pretrained",

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from jaxtyping import Bool, Int64
     from torch import Tensor
 
+    from anyorder.core.denoiser import Session
+    from anyorder.core.splicing import Edit, Spliced
+
 
 class State(IntEnum):
     """What a position of a decoded canvas is."""
@@ -115,6 +118,15 @@ class Canvas:
             None if mask is None else mask[index],
             {name: hole[index] for name, hole in self.holes.items()},
         )
+
+    def splice(self, edits: Sequence[Edit], *, sessions: Sequence[Session] = (), pad_token: int = 0) -> Spliced:
+        """A canvas with positions inserted or removed, and where each position came from; see `core.splicing`.
+
+        Sessions are told, so that state kept per position follows.
+        """
+        from anyorder.core.splicing import splice
+
+        return splice(self, edits, sessions=sessions, pad_token=pad_token)
 
     @staticmethod
     def stack(canvases: Sequence[Canvas], side: Literal["left", "right"] = "right", pad_token: int = 0) -> Canvas:

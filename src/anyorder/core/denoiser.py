@@ -1,10 +1,12 @@
 """What a denoiser is: the conditional laws p(x^i | x_t) of a masked diffusion model, at chosen positions only.
 
-A plain function object that has ``vocab_size`` and ``mask_token_id`` is a denoiser; no base class is asked for. Two
+A plain function object that has ``vocab_size`` and ``mask_token_id`` is a denoiser; no base class is asked for. Three
 things are optional:
 
 - ``open(canvas) -> session`` for a denoiser that keeps state over one decode (a key-value cache, guidance). All state
   lives in the session, so nothing of one request reaches the next.
+- ``splice(source)`` on a session: positions were inserted or removed; ``source`` (rows, length) is the old position of
+  each, -1 at new ones. A session without it cannot follow and is opened anew.
 - ``evaluations_per_call`` (int, 1 where absent) for a denoiser that runs its network more than once a call.
 """
 
@@ -89,6 +91,9 @@ class StatelessSession:
         return self.denoiser(tokens, attention_mask=attention_mask, at=at)
 
     def keep(self, rows: Int64[Tensor, " kept"]) -> None:
+        """Nothing is held."""
+
+    def splice(self, source: Int64[Tensor, "rows length"]) -> None:
         """Nothing is held."""
 
 
