@@ -13,7 +13,7 @@ from anyorder.experiments.batch_invariance import SEED as INVARIANCE
 from anyorder.tasks.sudoku import Box, generate
 from anyorder.tasks.sudoku.symmetry import symmetry_keys
 from anyorder.training import load_settings
-from anyorder.training.data import open_data
+from anyorder.training.kinds.sudoku import open_data
 
 
 def test_no_measurement_shares_the_seed_of_a_training_set() -> None:

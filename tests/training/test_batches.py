@@ -24,7 +24,8 @@ def draw(data: SudokuData, step: int = 0, seed: int = 1, **objective: object) ->
 
 
 def equal(one: StepBatch, other: StepBatch) -> bool:
-    return all(torch.equal(first, second) for first, second in zip(one, other, strict=True))
+    pairs = zip(one, other, strict=True)
+    return all(a is b if a is None or b is None else torch.equal(a, b) for a, b in pairs)
 
 
 def test_a_batch_is_a_function_of_seed_and_step(data: SudokuData) -> None:
@@ -55,7 +56,7 @@ def test_masks_change_from_step_to_step_over_the_same_sequences(data: SudokuData
 
 
 def test_clues_stay_and_masks_lie_on_unknown_positions(data: SudokuData) -> None:
-    tokens, unknown = data.batch(9, 0, 32)
+    tokens, unknown, *_ = data.batch(9, 0, 32)
     del tokens
     batch = draw(data)
     assert torch.equal(batch.tokens[~batch.masked], batch.targets[~batch.masked])
@@ -90,8 +91,52 @@ def test_a_tilted_law_masks_more(data: SudokuData) -> None:
 def test_parts_are_the_batch(data: SudokuData) -> None:
     batch = draw(data)
     parts = [batch.part(start, start + 8) for start in range(0, 32, 8)]
-    joined = StepBatch(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
+    assert batch.attention_mask is None
+    assert all(part.attention_mask is None for part in parts)
+    joined = StepBatch(*(torch.cat(tensors) for tensors in zip(*(part[:-1] for part in parts), strict=True)))
     assert equal(batch, joined)
+
+
+class Ordered:
+    """Eight rows of twelve positions, the first three known; revealed from the right."""
+
+    fingerprint = "ordered"
+
+    def __len__(self) -> int:
+        return 8
+
+    def batch(self, seed: int, step: int, size: int) -> Batch:
+        place = torch.arange(12).expand(size, 12)
+        return Batch(place % 4 + 1, place >= 3, 11 - place, place > -1)
+
+
+def test_ordered_rows_mask_what_is_revealed_last() -> None:
+    batch = step_batch(Ordered(), 0, ObjectiveSettings(ordered=1.0), seed=1, step=0, size=64)
+    counts = batch.masked.sum(1)
+    assert counts.min() == 1
+    assert counts.max() == 9
+    leftmost = (torch.arange(12) >= 3) & (torch.arange(12) < 3 + counts[:, None])
+    assert torch.equal(batch.masked, leftmost)
+    assert batch.attention_mask is not None
+
+
+def test_a_share_of_the_rows_is_ordered_and_the_others_are_as_before() -> None:
+    plain = step_batch(Ordered(), 0, ObjectiveSettings(), seed=1, step=0, size=1000)
+    half = step_batch(Ordered(), 0, ObjectiveSettings(ordered=0.5), seed=1, step=0, size=1000)
+    same = (plain.masked == half.masked).all(1).double().mean().item()
+    assert 0.5 < same < 0.7  # half of them, and those of few or of all positions that agree by chance
+
+
+def test_an_order_that_the_data_lack_is_refused(data: SudokuData) -> None:
+    with pytest.raises(UserError, match="order"):
+        draw(data, ordered=0.5)
+
+
+def test_autoregressive_batches_mask_nothing() -> None:
+    batch = step_batch(Ordered(), 0, ObjectiveSettings(form="autoregressive", weight="token"), seed=1, step=0, size=4)
+    assert torch.equal(batch.tokens, batch.targets)
+    assert torch.equal(batch.masked[0], torch.arange(12) >= 3)
+    assert torch.allclose(batch.weight, torch.tensor(1 / 36))
 
 
 def test_prefetching_changes_nothing(data: SudokuData) -> None:

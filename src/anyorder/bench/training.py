@@ -28,8 +28,9 @@ from anyorder.bench.result import BenchResult
 from anyorder.core.errors import UserError
 from anyorder.training.batches import StepBatch, step_batch
 from anyorder.training.flops import Product, backward_products, flops, forward_products, optimiser_flops
+from anyorder.training.kinds.sudoku import SudokuEvaluation
 from anyorder.training.loop import Trainer, opened_trainer
-from anyorder.training.settings import CheckpointSettings, EvaluationSettings, TrainSettings, load_settings
+from anyorder.training.settings import CheckpointSettings, TrainSettings, load_settings
 
 Progress = Callable[[str, int, int], None]
 Timer = Callable[[Callable[[], Any]], float]
@@ -68,7 +69,7 @@ def bench_training(
         settings,
         batch_size=batch_size or settings.batch_size,
         data=dataclasses.replace(settings.data, count=puzzles),
-        evaluation=EvaluationSettings(puzzles=0),
+        evaluation=SudokuEvaluation(puzzles=0),
         checkpoint=CheckpointSettings(every_minutes=None),
         trackers=(),
     )

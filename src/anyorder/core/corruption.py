@@ -214,19 +214,26 @@ def mask_counts(
 
 
 def mask_uniformly(
-    eligible: Bool[Tensor, "b L"], counts: Int[Tensor, " b"], generator: torch.Generator
+    eligible: Bool[Tensor, "b L"],
+    counts: Int[Tensor, " b"],
+    generator: torch.Generator,
+    *,
+    order: Int[Tensor, "b L"] | None = None,
 ) -> Bool[Tensor, "b L"]:
     """A uniformly random set of exactly ``counts[b]`` eligible positions in every row.
 
+    With ``order``, the ranks at which positions are revealed: those of the highest ranks, ties at random.
     Raises ``UserError`` where a row has fewer eligible positions than its count.
     """
     if bool((counts > eligible.sum(1)).any()) or bool((counts < 0).any()):
         raise UserError("a mask count must lie between 0 and the number of eligible positions of its row")
     keys = torch.rand(eligible.shape, dtype=torch.float64, generator=generator, device=generator.device)
-    keys = keys.to(eligible.device).masked_fill(~eligible, 2.0)
-    order = keys.argsort(dim=1, stable=True)
+    keys = keys.to(eligible.device)
+    if order is not None:
+        keys = keys - order
+    by_key = keys.masked_fill(~eligible, math.inf).argsort(dim=1, stable=True)
     first = torch.arange(eligible.shape[1], device=eligible.device) < counts[:, None]
-    return torch.zeros_like(eligible).scatter(1, order, first)
+    return torch.zeros_like(eligible).scatter(1, by_key, first)
 
 
 def mask_independently(
@@ -246,19 +253,21 @@ def corrupt(
     law: CountLaw | None = None,
     draws: UnitDraws = systematic,
     reweight: bool = True,
+    order: Int[Tensor, "b L"] | None = None,
 ) -> Corrupted:
     """Mask a batch by the count form of the objective.
 
     ``tokens`` (b, L) is the full sequence, ``eligible`` (b, L) says which positions may be masked. ``law`` is the law
     of the mask count, ``UniformCount()`` unless told otherwise. With ``reweight`` the weight is 1 / (n q(n)) and the
     estimate is unbiased under any law. Without it the weight is N / n whatever the law: an explicit choice to train
-    on a tilted objective, which is then not a bound on the likelihood.
+    on a tilted objective, which is then not a bound on the likelihood. ``order`` (b, L) masks the positions that are
+    revealed last instead of a random set (`mask_uniformly`): no bound either, where it is not constant.
     """
     _check(tokens, eligible)
     law = UniformCount() if law is None else law
     size = eligible.sum(1)
     counts = mask_counts(size, generator, law=law, draws=draws)
-    masked = mask_uniformly(eligible, counts, generator)
+    masked = mask_uniformly(eligible, counts, generator, order=order)
     q = law.probability(counts, size) if reweight else UniformCount().probability(counts, size)
     weight = torch.where(counts > 0, 1 / (counts.clamp_min(1) * torch.where(counts > 0, q, 1.0)), 0.0)
     return Corrupted(torch.where(masked, mask_token_id, tokens), masked, weight.float())

@@ -23,8 +23,8 @@ from anyorder.experiments.puzzles import PuzzleSet
 from anyorder.tasks.sudoku import Puzzles, generate
 from anyorder.tasks.sudoku.symmetry import symmetry_keys
 from anyorder.training import TrainSettings, load_settings, train
-from anyorder.training.data import open_data, task_box
 from anyorder.training.journal import read_journal
+from anyorder.training.kinds.sudoku import open_data, task_box
 
 CONFIG = "sudoku-6x6"
 HELD_OUT_SEED = 161_803

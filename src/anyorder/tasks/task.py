@@ -18,10 +18,14 @@ class Batch(NamedTuple):
     """Training sequences.
 
     tokens: (batch, length) int64, the full solution. unknown: (batch, length) bool, the positions to be filled.
+    order: (batch, length) int64, the rank at which each unknown position is revealed, lowest first, where there is such
+    an order. attention_mask: (batch, length) bool, false at padding, where there is some.
     """
 
     tokens: Tensor
     unknown: Tensor
+    order: Tensor | None = None
+    attention_mask: Tensor | None = None
 
 
 @runtime_checkable

@@ -36,7 +36,7 @@ class StepBatch(NamedTuple):
     """The rows of one step (or a part of them), masked.
 
     ``weight`` is that of a masked position of the row, already over the global weight W: the loss is the plain sum of
-    ``weight[row] * -log p``. ``seed`` keys the row's dropout.
+    ``weight[row] * -log p``. ``seed`` keys the row's dropout. ``attention_mask`` is false at padding; None without any.
     """
 
     tokens: Int[Tensor, "b L"]
@@ -44,25 +44,31 @@ class StepBatch(NamedTuple):
     masked: Bool[Tensor, "b L"]
     weight: Float[Tensor, " b"]
     seed: Int[Tensor, " b"]
+    attention_mask: Bool[Tensor, "b L"] | None = None
 
     def part(self, start: int, stop: int) -> StepBatch:
         """The rows from ``start`` up to ``stop``."""
-        return StepBatch(*(tensor[start:stop] for tensor in self))
+        return StepBatch(*(None if tensor is None else tensor[start:stop] for tensor in self))  # pyright: ignore
 
     def to(self, device: torch.device) -> StepBatch:
         """The same on another device."""
-        return StepBatch(*(tensor.to(device, non_blocking=True) for tensor in self))
+        return StepBatch(*(None if one is None else one.to(device, non_blocking=True) for one in self))  # pyright: ignore
 
 
 def step_batch(
     data: TaskData, mask_token_id: int, objective: ObjectiveSettings, *, seed: int, step: int, size: int
 ) -> StepBatch:
     """The global batch of ``size`` rows of step ``step``: the same on every machine and for every way of cutting it."""
-    tokens, unknown = data.batch(derived_seed(seed, "data"), step, size)
-    law = UniformCount() if (objective.a, objective.b) == (1.0, 1.0) else BetaCount(objective.a, objective.b)
-    masked_tokens, masked, bound_weight = corrupt(
-        tokens, unknown, mask_token_id, derived_generator(seed, "masks", step), law=law
-    )
+    tokens, unknown, order, attention_mask = data.batch(derived_seed(seed, "data"), step, size)
+    generator = derived_generator(seed, "masks", step)
+    if objective.form == "autoregressive":
+        masked_tokens, masked, bound_weight = tokens, unknown, torch.ones(size)
+    else:
+        if objective.ordered and order is None:
+            raise UserError("objective.ordered needs data that have an order; set it to 0")
+        law = UniformCount() if (objective.a, objective.b) == (1.0, 1.0) else BetaCount(objective.a, objective.b)
+        ranks = None if order is None else _some_ordered(order, objective.ordered, seed, step)
+        masked_tokens, masked, bound_weight = corrupt(tokens, unknown, mask_token_id, generator, law=law, order=ranks)
     counts = masked.sum(1).double()
     match objective.weight:
         case "row":
@@ -77,7 +83,13 @@ def step_batch(
     if not total > 0:
         raise UserError(f"step {step}: none of the {size} sequences has an unknown position to learn from")
     seeds = dropout_seeds(derived_seed(seed, "dropout", step), size)
-    return StepBatch(masked_tokens, tokens, masked, (weight / total).float(), seeds)
+    return StepBatch(masked_tokens, tokens, masked, (weight / total).float(), seeds, attention_mask)
+
+
+def _some_ordered(order: Int[Tensor, "b L"], share: float, seed: int, step: int) -> Int[Tensor, "b L"]:
+    """The order in a random ``share`` of the rows; in the others every position ranks alike."""
+    chosen = torch.rand(len(order), dtype=torch.float64, generator=derived_generator(seed, "ordered", step)) < share
+    return torch.where(chosen[:, None], order, 0)
 
 
 class Prefetcher:

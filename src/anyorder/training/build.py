@@ -16,7 +16,7 @@ from torch.distributed.fsdp import FSDPModule, fully_shard
 
 from anyorder.core.errors import UserError
 from anyorder.models.transformer import Transformer, TransformerConfig
-from anyorder.training.data import task_facts, task_shape
+from anyorder.training.kinds import find_kind
 from anyorder.training.seeds import derived_seed
 from anyorder.training.settings import TrainSettings
 from anyorder.training.step import MaskedLoss
@@ -24,17 +24,20 @@ from anyorder.training.step import MaskedLoss
 
 def model_config(settings: TrainSettings) -> TransformerConfig:
     """The network's settings; what the task decides is filled in, and refused where the file contradicts it."""
-    shape = task_shape(settings.task)
+    shape = find_kind(settings.task.name).shape(settings.task)
     given = dict(settings.model)
     if given.get("positions") != "grid":
-        shape.pop("grid")
+        shape.pop("grid", None)
     for name, value in shape.items():
         if name in given and given[name] not in (value, None):
             raise UserError(f"model.{name} is {given[name]!r}, but the task needs {value!r}: leave it out")
     try:
-        return TransformerConfig.from_dict({**given, **shape})
+        config = TransformerConfig.from_dict({**given, **shape})
     except UserError as error:
         raise UserError(f"model: {error}") from None
+    if settings.objective.form == "autoregressive" and not (config.attention == "causal" and config.logits_shift):
+        raise UserError("objective.form: autoregressive needs model.attention: causal and model.logits_shift: true")
+    return config
 
 
 def make_model(settings: TrainSettings) -> Transformer:
@@ -43,7 +46,7 @@ def make_model(settings: TrainSettings) -> Transformer:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derived_seed(settings.seed, "weights"))
         model = Transformer(config)
-    model.task = task_facts(settings.task)
+    model.task = find_kind(settings.task.name).facts(settings.task)
     return model
 
 

@@ -10,6 +10,7 @@ import yaml
 
 from anyorder.models.transformer import Transformer
 from anyorder.training.journal import read_journal
+from anyorder.training.kinds import find_kind
 
 
 def write_card(run_dir: Path, model: Transformer, step: int | None = None) -> str:
@@ -27,7 +28,7 @@ def write_card(run_dir: Path, model: Transformer, step: int | None = None) -> st
     seconds = max((record["seconds"] for record in records if "seconds" in record), default=0.0)
     weights = sum(parameter.numel() for parameter in model.parameters())
     data = settings["data"]
-    source = f"the file {Path(data['path']).name}" if data["path"] else f"generated with seed {data['seed']}"
+    source = find_kind(settings["task"]["name"]).describe(data)
     average = f"the moving average of the weights (decay {settings['ema']})" if settings["ema"] else "the last weights"
     lines = [
         "---",
@@ -53,9 +54,7 @@ def write_card(run_dir: Path, model: Transformer, step: int | None = None) -> st
         f"{last * settings['batch_size']:,} examples seen. Stored is {average}.",
         f"- Time in steps: {_duration(seconds)}.",
         *_legs(legs),
-        f"- Data: {legs[-1]['data_count']:,} base examples, {source}, "
-        f"{'a random symmetry at each use' if data['augment'] else 'used as they are'}; "
-        f"SHA-256 `{legs[-1]['data_fingerprint']}`.",
+        f"- Data: {legs[-1]['data_count']:,} base examples, {source}; SHA-256 `{legs[-1]['data_fingerprint']}`.",
         "",
         *_accuracy(records),
         "## Settings",
@@ -86,7 +85,7 @@ def _duration(seconds: float) -> str:
 
 
 def _accuracy(records: list[dict[str, Any]]) -> list[str]:
-    evaluations = [record for record in records if record["kind"] == "evaluation"]
+    evaluations = [record for record in records if record["kind"] == "evaluation" and "solved_share" in record]
     if not evaluations:
         return []
     step = evaluations[-1]["step"]

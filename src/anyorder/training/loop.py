@@ -31,10 +31,9 @@ from anyorder.training.average import WeightAverage
 from anyorder.training.batches import Prefetcher, StepBatch
 from anyorder.training.build import gradients_kept_local, make_accelerator, make_model, wrap
 from anyorder.training.card import write_card
-from anyorder.training.data import open_data, task_facts
-from anyorder.training.evaluate import Evaluator
 from anyorder.training.interrupts import Interrupted, StopSignals
 from anyorder.training.journal import Journal, read_journal
+from anyorder.training.kinds import find_kind
 from anyorder.training.optimisers import make_optimiser
 from anyorder.training.progress import Progress
 from anyorder.training.rates import decay_start, multiplier
@@ -156,10 +155,12 @@ class Trainer:
                 f"{settings.accumulation} micro-batches"
             )
         self.progress = Progress(settings, enabled=show_progress and accelerator.is_main_process)
+        self.kind = find_kind(settings.task.name)
         self.model = make_model(settings)
         with accelerator.main_process_first():
-            self.data = open_data(settings, run.path, self.progress.counter("making training puzzles"))
-            self.evaluator = Evaluator(settings, run.path, self.data)
+            counter = self.progress.counter("making training data")
+            self.data = self.kind.open_data(settings, run.path, counter)
+            self.held_out = self.kind.open_evaluation(settings, run.path, self.data)
         self.module = wrap(self.model, settings, accelerator)
         weights = dict(self.model.named_parameters())
         self.optimiser = make_optimiser(self.model, settings.optimizer)
@@ -337,13 +338,15 @@ class Trainer:
         return self.step == self.settings.steps or (every is not None and self.step % every == 0)
 
     def _evaluate(self) -> list[dict[str, Any]]:
-        if self.evaluator.empty:
+        if not self.held_out:
             return []
         model = self._evaluation_model()
         records: list[dict[str, Any]] = []
         if self.accelerator.is_main_process:
             started = time.perf_counter()
-            records = self.evaluator.evaluate(model)
+            with torch.inference_mode():
+                for one in self.held_out:
+                    records += one.measure(model, self.accelerator.device)
             seconds = round(time.perf_counter() - started, 3)
             for record in records:
                 self._record("evaluation", examples=self.step * self.settings.batch_size, **record)
@@ -358,7 +361,7 @@ class Trainer:
         with torch.random.fork_rng(devices=[]):
             model = Transformer(self.model.config)
         copy_into(dict(model.named_parameters()), weights, "average")
-        model.task = task_facts(self.settings.task)
+        model.task = self.kind.facts(self.settings.task)
         return model.to(self.accelerator.device).eval()
 
     def _log_step(self) -> None:

@@ -73,7 +73,7 @@ class Progress:
     def show_evaluations(self, step: int, records: list[dict[str, Any]], seconds: float) -> None:
         """The accuracies at ``step``, one line."""
         if self._console is not None:
-            shares = "  ".join(f"{r['puzzles']} {r['strategy']} {100 * r['solved_share']:.1f} %" for r in records)
+            shares = "  ".join(_in_words(record) for record in records)
             self._console.print(f"step {step}  {shares}  ({seconds:.0f} s)", highlight=False, soft_wrap=True)
 
     def stop(self) -> None:
@@ -81,3 +81,12 @@ class Progress:
         if self._bar is not None:
             bar, self._bar = self._bar, None
             bar.stop()
+
+
+def _in_words(record: dict[str, Any]) -> str:
+    """What was evaluated, and its first figure (a share in per cent)."""
+    words = [str(value) for value in record.values() if isinstance(value, str)]
+    if "solved_share" in record:
+        return " ".join([*words, f"{100 * record['solved_share']:.1f} %"])
+    figures = [f"{name} {value:.4g}" for name, value in record.items() if isinstance(value, float)]
+    return " ".join([*words, *figures[:1]])

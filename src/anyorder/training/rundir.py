@@ -22,6 +22,7 @@ from accelerate import Accelerator
 import anyorder.training.state as state
 from anyorder.core.errors import UserError
 from anyorder.training.build import model_config
+from anyorder.training.kinds import find_kind
 from anyorder.training.settings import TrainSettings
 from anyorder.training.shards import import_shards, is_export
 
@@ -72,7 +73,8 @@ class RunDirectory:
         then, now = before.to_dict(), settings.to_dict()
         # What a file leaves out has its default, then as now; what the data are is told by their fingerprint.
         then["model"], now["model"] = model_config(before).to_dict(), model_config(settings).to_dict()
-        then["data"], now["data"] = ({"augment": values["data"]["augment"]} for values in (then, now))
+        drawn = find_kind(settings.task.name).drawn
+        then["data"], now["data"] = ({name: values["data"].get(name) for name in drawn} for values in (then, now))
         changes = {
             name: [then.get(name), now.get(name)]
             for name in sorted({*then, *now})

@@ -2,7 +2,8 @@
 
 Every setting has its meaning here and nowhere else. ``load_settings`` reads a file; ``TrainSettings`` can as well be
 built in code. The network's own settings are ``models.transformer.TransformerConfig``; what the task decides
-(vocabulary size, mask token, length, box shape) may be left out of the file.
+(vocabulary size, mask token, length, box shape) may be left out of the file. The sections ``task``, ``data`` and
+``evaluation`` are those of the task's kind (``kinds``), which ``task.name`` chooses.
 """
 
 from __future__ import annotations
@@ -15,66 +16,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from anyorder.core.errors import UserError
-from anyorder.training.strict import build, plain, read_yaml
+from anyorder.training.kinds import find_kind
+from anyorder.training.strict import build, plain, read_yaml, require
 
 CONFIGS = Path(__file__).parent / "configs"
-
-
-def _require(condition: bool, message: str) -> None:
-    if not condition:
-        raise UserError(message)
-
-
-@dataclass(frozen=True)
-class TaskSettings:
-    """What the sequences are. Only Sudoku so far: ``box_rows`` x ``box_columns`` boxes, n = their product digits."""
-
-    name: Literal["sudoku"] = "sudoku"
-    box_rows: int = 3
-    box_columns: int = 3
-
-    def __post_init__(self) -> None:
-        _require(self.box_rows >= 1 and self.box_columns >= 1, "task.box_rows and box_columns must be at least 1")
-        _require(2 <= self.size <= 36, f"task: a {self.box_rows}x{self.box_columns} box gives {self.size} digits")
-
-    @property
-    def size(self) -> int:
-        """Digits, rows and columns of the grid."""
-        return self.box_rows * self.box_columns
-
-    @property
-    def length(self) -> int:
-        """Positions of a sequence."""
-        return self.size**2
-
-
-@dataclass(frozen=True)
-class DataSettings:
-    """Where the training sequences come from: generated from ``seed``, or read from ``path``.
-
-    Attributes:
-        count: base puzzles to generate (before augmentation).
-        seed: seed of the generator; held-out puzzles come from another (``evaluation.seed``).
-        grade: grade of the generated puzzles: "logic" (the seven strategies finish), "hard" (they do not), "any".
-        distinct: "symmetry" makes no symmetric copy of another puzzle, "puzzle" only no equal one (small boxes have
-            few puzzles up to symmetry). Held-out puzzles keep the same distance from the training puzzles.
-        path: a data file (.npz, or a table or text with solutions) to use instead of generating.
-        augment: draw a random symmetry of the puzzle each time it is used.
-        limit: use only this many of the puzzles.
-    """
-
-    count: int = 60_000
-    seed: int = 0
-    grade: Literal["any", "logic", "hard"] = "any"
-    distinct: Literal["symmetry", "puzzle"] = "symmetry"
-    path: str | None = None
-    augment: bool = True
-    limit: int | None = None
-
-    def __post_init__(self) -> None:
-        _require(self.count >= 1, "data.count must be at least 1")
-        _require(self.seed >= 0, "data.seed must not be negative")
-        _require(self.limit is None or self.limit >= 1, "data.limit must be at least 1")
+SECTIONS = ("task", "data", "evaluation")
+"""The sections that belong to the task's kind."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +29,11 @@ class ObjectiveSettings:
     """The loss: sum over rows b and masked positions i of w_b * -log p(x_i | unmasked), over the sum of all w_b.
 
     Attributes:
+        form: "masked" is the above. "autoregressive" masks nothing: every unknown position is a target, and a causal
+            network that reads position i's logits at i - 1 (``logits_shift``) gets the whole sequence in one pass.
+        ordered: share of the rows whose masked positions are the last of the order that the data give, ties at random,
+            instead of a random set: the states that decoding in that order meets. It is then no bound on the
+            likelihood.
         weight: of a row with c masked positions: "row" 1/c (every row counts once; with the uniform law this is the
             masked-diffusion bound per unknown position), "root" 1/sqrt(c), "token" 1 (every masked position counts
             once), "bound" the weight that makes the sum an unbiased estimate of the bound whatever the law.
@@ -90,13 +42,17 @@ class ObjectiveSettings:
         depths: of a network that loops over its blocks: "all" averages the loss over the depths, "last" takes the last.
     """
 
+    form: Literal["masked", "autoregressive"] = "masked"
+    ordered: float = 0.0
     weight: Literal["row", "root", "token", "bound"] = "row"
     a: float = 1.0
     b: float = 1.0
     depths: Literal["all", "last"] = "all"
 
     def __post_init__(self) -> None:
-        _require(0 < self.a < math.inf and 0 < self.b < math.inf, "objective.a and objective.b must be above 0")
+        require(0 < self.a < math.inf and 0 < self.b < math.inf, "objective.a and objective.b must be above 0")
+        require(0 <= self.ordered <= 1, "objective.ordered must lie in [0, 1]")
+        require(self.form == "masked" or self.ordered == 0, "objective.ordered belongs to the form masked")
 
 
 @dataclass(frozen=True)
@@ -111,10 +67,10 @@ class AdamWSettings:
     decay_all: bool = False
 
     def __post_init__(self) -> None:
-        _require(self.rate >= 0 and math.isfinite(self.rate), "optimizer.adamw.rate must be a finite number >= 0")
-        _require(0 <= self.beta1 < 1 and 0 <= self.beta2 < 1, "optimizer.adamw: beta1 and beta2 must lie in [0, 1)")
-        _require(self.epsilon > 0, "optimizer.adamw.epsilon must be above 0")
-        _require(self.weight_decay >= 0, "optimizer.adamw.weight_decay must not be negative")
+        require(self.rate >= 0 and math.isfinite(self.rate), "optimizer.adamw.rate must be a finite number >= 0")
+        require(0 <= self.beta1 < 1 and 0 <= self.beta2 < 1, "optimizer.adamw: beta1 and beta2 must lie in [0, 1)")
+        require(self.epsilon > 0, "optimizer.adamw.epsilon must be above 0")
+        require(self.weight_decay >= 0, "optimizer.adamw.weight_decay must not be negative")
 
 
 @dataclass(frozen=True)
@@ -143,10 +99,10 @@ class MuonSettings:
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
 
     def __post_init__(self) -> None:
-        _require(self.rate >= 0 and math.isfinite(self.rate), "optimizer.muon.rate must be a finite number >= 0")
-        _require(0 <= self.momentum < 1, "optimizer.muon.momentum must lie in [0, 1)")
-        _require(self.weight_decay >= 0, "optimizer.muon.weight_decay must not be negative")
-        _require(1 <= self.iterations <= 20, "optimizer.muon.iterations must lie in 1..20")
+        require(self.rate >= 0 and math.isfinite(self.rate), "optimizer.muon.rate must be a finite number >= 0")
+        require(0 <= self.momentum < 1, "optimizer.muon.momentum must lie in [0, 1)")
+        require(self.weight_decay >= 0, "optimizer.muon.weight_decay must not be negative")
+        require(1 <= self.iterations <= 20, "optimizer.muon.iterations must lie in 1..20")
 
 
 @dataclass(frozen=True)
@@ -162,7 +118,7 @@ class OptimizerSettings:
     clip: float | None = 1.0
 
     def __post_init__(self) -> None:
-        _require(self.clip is None or self.clip > 0, "optimizer.clip must be above 0 (or null for none)")
+        require(self.clip is None or self.clip > 0, "optimizer.clip must be above 0 (or null for none)")
 
 
 @dataclass(frozen=True)
@@ -182,38 +138,9 @@ class ScheduleSettings:
     floor: float = 0.0
 
     def __post_init__(self) -> None:
-        _require(self.warmup_steps >= 0, "schedule.warmup_steps must not be negative")
-        _require(0 < self.decay_share <= 1, "schedule.decay_share must lie in (0, 1]")
-        _require(0 <= self.floor <= 1, "schedule.floor must lie in [0, 1]")
-
-
-@dataclass(frozen=True)
-class EvaluationSettings:
-    """Decoding of held-out puzzles during training: ``puzzles`` of each grade, under each strategy.
-
-    Attributes:
-        every_steps: steps between evaluations; null for none but the last.
-        puzzles: held-out puzzles of each grade; 0 for no evaluation at all.
-        grades: the grades, evaluated apart ("any": whatever the generator makes).
-        strategies: names of ``anyorder.strategies``.
-        seed: of the held-out puzzles.
-        paths: files of held-out puzzles by name, evaluated as well (the first ``puzzles`` of each).
-        batch_size: rows decoded together.
-    """
-
-    every_steps: int | None = 500
-    puzzles: int = 128
-    grades: tuple[Literal["logic", "hard", "any"], ...] = ("logic", "hard")
-    strategies: tuple[str, ...] = ("margin", "random")
-    seed: int = 1_000_003
-    paths: dict[str, str] = field(default_factory=dict)
-    batch_size: int = 128
-
-    def __post_init__(self) -> None:
-        _require(self.every_steps is None or self.every_steps >= 1, "evaluation.every_steps must be at least 1")
-        _require(self.puzzles >= 0, "evaluation.puzzles must not be negative")
-        _require(self.batch_size >= 1, "evaluation.batch_size must be at least 1")
-        _require(len(set(self.strategies)) == len(self.strategies), "evaluation.strategies names one twice")
+        require(self.warmup_steps >= 0, "schedule.warmup_steps must not be negative")
+        require(0 < self.decay_share <= 1, "schedule.decay_share must lie in (0, 1]")
+        require(0 <= self.floor <= 1, "schedule.floor must lie in [0, 1]")
 
 
 @dataclass(frozen=True)
@@ -234,9 +161,9 @@ class CheckpointSettings:
     keep_steps: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        _require(self.every_minutes is None or self.every_minutes > 0, "checkpoint.every_minutes must be above 0")
-        _require(self.every_steps is None or self.every_steps >= 1, "checkpoint.every_steps must be at least 1")
-        _require(self.keep >= 1, "checkpoint.keep must be at least 1")
+        require(self.every_minutes is None or self.every_minutes > 0, "checkpoint.every_minutes must be above 0")
+        require(self.every_steps is None or self.every_steps >= 1, "checkpoint.every_steps must be at least 1")
+        require(self.keep >= 1, "checkpoint.keep must be at least 1")
 
 
 @dataclass(frozen=True)
@@ -246,6 +173,7 @@ class TrainSettings:
     Attributes:
         name: of the model, and of the run's directory.
         model: settings of ``TransformerConfig``, by name.
+        task, data, evaluation: of the task's kind; what is left out has the kind's defaults.
         seed: decides the weights' start, the batches, the masks and the dropout.
         steps: optimiser steps of the whole run.
         batch_size: rows of an optimiser step, over all processes and micro-batches.
@@ -262,12 +190,12 @@ class TrainSettings:
 
     name: str
     model: dict[str, Any] = field(default_factory=dict)
-    task: TaskSettings = field(default_factory=TaskSettings)
-    data: DataSettings = field(default_factory=DataSettings)
+    task: Any = None
+    data: Any = None
     objective: ObjectiveSettings = field(default_factory=ObjectiveSettings)
     optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
     schedule: ScheduleSettings = field(default_factory=ScheduleSettings)
-    evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
+    evaluation: Any = None
     checkpoint: CheckpointSettings = field(default_factory=CheckpointSettings)
     seed: int = 0
     steps: int = 1000
@@ -282,17 +210,26 @@ class TrainSettings:
     trackers: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        _require(bool(self.name) and "/" not in self.name and not self.name.startswith("."), f"bad name {self.name!r}")
-        _require(0 <= self.seed < 2**63, "seed must lie in 0 .. 2^63 - 1")
-        _require(self.steps >= 1, "steps must be at least 1")
-        _require(self.batch_size >= 1, "batch_size must be at least 1")
-        _require(self.accumulation >= 1, "accumulation must be at least 1")
-        _require(
+        kind = find_kind("sudoku" if self.task is None else self.task.name)
+        for section in SECTIONS:
+            if getattr(self, section) is None:
+                object.__setattr__(self, section, getattr(kind, section)())
+            wanted, given = getattr(kind, section), getattr(self, section)
+            require(
+                isinstance(given, wanted),
+                f"{section} of a {kind.name} run must be {wanted.__name__}, not {type(given).__name__}",
+            )
+        require(bool(self.name) and "/" not in self.name and not self.name.startswith("."), f"bad name {self.name!r}")
+        require(0 <= self.seed < 2**63, "seed must lie in 0 .. 2^63 - 1")
+        require(self.steps >= 1, "steps must be at least 1")
+        require(self.batch_size >= 1, "batch_size must be at least 1")
+        require(self.accumulation >= 1, "accumulation must be at least 1")
+        require(
             self.batch_size % self.accumulation == 0,
             f"batch_size {self.batch_size} is not a multiple of accumulation {self.accumulation}",
         )
-        _require(self.ema is None or 0 <= self.ema < 1, "ema must lie in [0, 1) (or null for none)")
-        _require(self.log_every_steps >= 1, "log_every_steps must be at least 1")
+        require(self.ema is None or 0 <= self.ema < 1, "ema must lie in [0, 1) (or null for none)")
+        require(self.log_every_steps >= 1, "log_every_steps must be at least 1")
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as JSON data; ``from_dict`` undoes it."""
@@ -301,7 +238,12 @@ class TrainSettings:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> TrainSettings:
         """Settings from JSON or YAML data. Raises ``UserError`` for anything unknown or of the wrong type."""
-        return build(cls, values)
+        if not isinstance(values, Mapping):
+            return build(cls, values)
+        task = values.get("task")
+        kind = find_kind(task.get("name", "sudoku") if isinstance(task, Mapping) else "sudoku")
+        sections = {name: build(getattr(kind, name), values[name], name) for name in SECTIONS if name in values}
+        return build(cls, {**values, **sections})
 
 
 def load_settings(path: str | Path) -> TrainSettings:

@@ -37,14 +37,15 @@ class MaskedLoss(nn.Module):
         masked: Bool[Tensor, "b L"],
         weight: Float[Tensor, " b"],
         seed: Int[Tensor, " b"],
+        attention_mask: Bool[Tensor, "b L"] | None = None,
     ) -> Float[Tensor, "2"]:
         """(the loss to minimise, the loss at the last depth); the arguments are the fields of ``StepBatch``."""
         if self.rows is not None:
             self.rows.begin(seed)
         if self.all_depths:
-            logits = self.model.training_logits(tokens, at=masked)  # pyright: ignore[reportCallIssue]
+            logits = self.model.training_logits(tokens, attention_mask=attention_mask, at=masked)  # pyright: ignore[reportCallIssue]
         else:
-            logits = self.model(tokens, at=masked)[None]
+            logits = self.model(tokens, attention_mask=attention_mask, at=masked)[None]
         depths = len(logits)
         losses = cross_entropy(logits.flatten(0, 1), targets[masked].repeat(depths), mask_token_id=self.mask_token_id)
         by_depth = (losses.view(depths, -1) * weight[:, None].expand_as(masked)[masked]).sum(1)

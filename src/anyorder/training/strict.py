@@ -22,6 +22,12 @@ from anyorder.core.errors import UserError
 T = TypeVar("T")
 
 
+def require(condition: bool, message: str) -> None:
+    """Raise ``UserError`` with ``message`` unless ``condition`` holds: the check of a settings dataclass."""
+    if not condition:
+        raise UserError(message)
+
+
 def build(cls: type[T], values: Mapping[str, Any], where: str = "") -> T:
     """An instance of the dataclass ``cls`` with the fields given by ``values``.
 

@@ -8,6 +8,7 @@ number.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import os
 import zipfile
@@ -24,7 +25,7 @@ from anyorder.core.files import replacing
 from anyorder.tasks.task import Batch
 
 from .rules import Box, as_grids, verify_many
-from .symmetry import augment
+from .symmetry import random_symmetries
 
 GRADES = ("logic", "hard")
 """Grade names by code: 0, the seven strategies finish the puzzle; 1, they do not."""
@@ -183,6 +184,15 @@ class SudokuData:
             raise UserError("a data set needs at least one puzzle")
         self.box = box
         self.augment = augment
+        self.order: NDArray[np.int16] | None = None
+
+    def ordered_by(self, order: NDArray[np.int16]) -> SudokuData:
+        """The same data, whose batches carry the rank of every cell as well: ``order`` (N, cells), -1 at clues."""
+        if order.shape != self.set.puzzles.shape:
+            raise UserError(f"an order of {len(self)} puzzles must have shape {self.set.puzzles.shape}")
+        ordered = copy.copy(self)
+        ordered.order = order
+        return ordered
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, augment: bool = True) -> SudokuData:
@@ -202,7 +212,8 @@ class SudokuData:
         """The rows of one step; equal arguments give equal batches.
 
         Returns:
-            tokens (size, cells) int64, the solutions; unknown (size, cells) bool, the blanks of the puzzles.
+            tokens (size, cells) int64, the solutions; unknown (size, cells) bool, the blanks of the puzzles; order
+            (size, cells) int64 where the data have one.
 
         Raises:
             UserError: the seed or the step is negative, or the size is below 1.
@@ -214,7 +225,14 @@ class SudokuData:
         key = _mix(epoch + _mix(np.full(size, seed, np.uint64) + _ROUND_KEYS[0]))
         index = permuted(place % len(self), key, len(self))
         puzzles, solutions = self.set.puzzles[index], self.set.solutions[index]
+        order = None if self.order is None else self.order[index]
         if self.augment:
             rng = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, step])))
-            puzzles, solutions = augment(self.box, puzzles, solutions, rng)
-        return Batch(torch.from_numpy(solutions.astype(np.int64)), torch.from_numpy(puzzles == 0))
+            symmetries = random_symmetries(self.box, size, rng)
+            puzzles, solutions = symmetries.apply(puzzles), symmetries.apply(solutions)
+            order = None if order is None else symmetries.move(order)
+        return Batch(
+            torch.from_numpy(solutions.astype(np.int64)),
+            torch.from_numpy(puzzles == 0),
+            None if order is None else torch.from_numpy(order.astype(np.int64)),
+        )
