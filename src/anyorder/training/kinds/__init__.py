@@ -25,7 +25,10 @@ if TYPE_CHECKING:
     from anyorder.training.settings import TrainSettings
 
 KINDS = {
+    "arithmetic": "anyorder.training.kinds.arithmetic",
+    "latents": "anyorder.training.kinds.latents",
     "sudoku": "anyorder.training.kinds.sudoku",
+    "text": "anyorder.training.kinds.text",
 }
 """Name of a kind to the module that holds it."""
 

@@ -1,0 +1,43 @@
+"""Arithmetic: expressions with step-by-step traces and answers as text, their strict verifier, and Countdown."""
+
+from anyorder.tasks.arithmetic.data import ArithmeticData, Hidden
+from anyorder.tasks.arithmetic.expressions import Expression, parse, reductions, text, value
+from anyorder.tasks.arithmetic.layout import ANSWER, REASONING, TOKENIZER, hole_lengths, problem_canvas, template
+from anyorder.tasks.arithmetic.problems import (
+    DIFFICULTIES,
+    HARD,
+    NORMAL,
+    Difficulty,
+    Problem,
+    held_out,
+    make_problem,
+    make_problems,
+)
+from anyorder.tasks.arithmetic.verifier import Verdict, check_answer, check_trace
+
+__all__ = [
+    "ANSWER",
+    "DIFFICULTIES",
+    "HARD",
+    "NORMAL",
+    "REASONING",
+    "TOKENIZER",
+    "ArithmeticData",
+    "Difficulty",
+    "Expression",
+    "Hidden",
+    "Problem",
+    "Verdict",
+    "check_answer",
+    "check_trace",
+    "held_out",
+    "hole_lengths",
+    "make_problem",
+    "make_problems",
+    "parse",
+    "problem_canvas",
+    "reductions",
+    "template",
+    "text",
+    "value",
+]

@@ -1,0 +1,141 @@
+"""Training batches of arithmetic: fresh problems at every step, a function of (seed, step) alone.
+
+What a row hides is drawn too, because the trained network is asked many things: everything after the question, the
+trace with the answer given (posterior traces), the answer alone, a span inside the trace (infilling). The order that
+goes with a row is from left to right, so that a share of the rows can be trained on the states that reading order
+meets.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from anyorder.core.errors import UserError
+from anyorder.tasks.arithmetic.layout import LITERALS, training_rows
+from anyorder.tasks.arithmetic.problems import HARD, NORMAL, Difficulty, Problem, make_problem
+from anyorder.tasks.task import Batch
+
+
+@dataclass(frozen=True)
+class Hidden:
+    """Shares of the rows by what they hide; whatever is left over hides the trace and the answer.
+
+    Attributes:
+        trace: the trace, with the answer given.
+        answer: the answer, with the trace given.
+        span: one random span of the trace.
+    """
+
+    trace: float = 0.15
+    answer: float = 0.05
+    span: float = 0.1
+
+    def __post_init__(self) -> None:
+        shares = (self.trace, self.answer, self.span)
+        if not all(math.isfinite(share) and share >= 0 for share in shares) or sum(shares) > 1:
+            raise UserError(f"the shares of what is hidden must not be negative and sum to 1 at most, not {shares}")
+
+
+@dataclass(frozen=True)
+class ArithmeticData:
+    """Endless problems of several difficulties.
+
+    Args:
+        mixture: difficulty and its weight in the mixture.
+        slack: a row's reasoning hole is 0 to ``slack`` positions longer than its trace and end need.
+        count: examples that count as one pass; there is no end.
+        hidden: what rows hide.
+        problems: draw from these instead of making new ones.
+    """
+
+    mixture: Sequence[tuple[Difficulty, float]] = ((NORMAL, 0.8), (HARD, 0.2))
+    slack: int = 4
+    count: int = 1_000_000
+    hidden: Hidden = field(default_factory=Hidden)
+    problems: tuple[Problem, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.mixture or not all(math.isfinite(w) and w >= 0 for _, w in self.mixture):
+            raise UserError("the mixture needs difficulties with weights that are not negative")
+        if not sum(weight for _, weight in self.mixture) > 0:
+            raise UserError("the mixture needs a weight above 0")
+        if self.slack < 0 or self.count < 1:
+            raise UserError(f"slack must be 0 or more and count 1 or more, not {self.slack} and {self.count}")
+
+    def __len__(self) -> int:
+        return len(self.problems) or self.count
+
+    @property
+    def answer_length(self) -> int:
+        """Positions of the answer hole: the longest answer and its end."""
+        return max(difficulty.answer_length for difficulty, _ in self.mixture) + 1
+
+    @property
+    def length(self) -> int:
+        """Positions of a row."""
+        longest = max(d.question_length + d.trace_length for d, _ in self.mixture)
+        return LITERALS + longest + 1 + self.slack + self.answer_length
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of what the data are made from."""
+        facts = f"arithmetic 1 {tuple(self.mixture)} {self.slack} {self.count} {self.hidden} {self.problems}"
+        return hashlib.sha256(facts.encode()).hexdigest()
+
+    def rows(self, seed: int, step: int, size: int) -> list[Problem]:
+        """The problems of one step."""
+        rng = random.Random(f"{seed}/{step}")
+        if self.problems:
+            return [self.problems[int(rng.random() * len(self.problems))] for _ in range(size)]
+        kinds, weights = zip(*self.mixture, strict=True)
+        return [make_problem(kind, rng, "train") for kind in rng.choices(kinds, weights, k=size)]
+
+    def batch(self, seed: int, step: int, size: int) -> Batch:
+        """The rows of one step; equal arguments give equal batches.
+
+        Raises:
+            UserError: the seed or the step is negative, or the size is below 1.
+        """
+        if seed < 0 or step < 0 or size < 1:
+            raise UserError(f"a batch needs seed >= 0, step >= 0 and size >= 1, not {seed}, {step}, {size}")
+        problems = self.rows(seed, step, size)
+        rng = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, step])))
+        slack = rng.integers(0, self.slack + 1, size).tolist()
+        sheet = training_rows(problems, slack, self.answer_length, self.length)
+        unknown = sheet.reasoning | sheet.answer
+        kind = rng.random(size)[:, None]
+        trace, answer, span = np.cumsum((self.hidden.trace, self.hidden.answer, self.hidden.span))
+        unknown = np.where(kind < trace, sheet.reasoning, unknown)
+        unknown = np.where((kind >= trace) & (kind < answer), sheet.answer, unknown)
+        unknown = np.where((kind >= answer) & (kind < span), _spans(sheet.reasoning, rng), unknown)
+        order = np.broadcast_to(np.arange(self.length), unknown.shape).copy()
+        return Batch(
+            torch.from_numpy(sheet.tokens),
+            torch.from_numpy(unknown),
+            order=torch.from_numpy(order),
+            attention_mask=torch.from_numpy(sheet.real),
+        )
+
+
+def _spans(hole: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """One random span of each row's hole, (rows, length) bool; every span that is not empty is equally likely to start
+    anywhere."""
+    start, size = hole.argmax(1), hole.sum(1)
+    ends = np.sort(rng.integers(0, np.stack((size, size), 1)), axis=1) + start[:, None]
+    place = np.arange(hole.shape[1])
+    return (place >= ends[:, :1]) & (place <= ends[:, 1:])
+
+
+def difficulty_facts(mixture: Mapping[str, Difficulty]) -> dict[str, dict[str, object]]:
+    """Difficulties as plain values, for records."""
+    return {
+        name: {"operations": list(d.operations), "operand": d.operand, "largest": d.largest}
+        for name, d in mixture.items()
+    }

@@ -1,0 +1,169 @@
+"""Training on arithmetic: fresh problems at every step, and held-out ones to be judged by.
+
+There is no data file: the problems of a step are a function of the settings and the step. A question that is held out
+(one in sixteen, by its hash) is never met in training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+
+from anyorder.core.errors import UserError
+from anyorder.decoding.strategies import strategies
+from anyorder.evaluation.problems import solve_problems
+from anyorder.tasks.arithmetic import (
+    HARD,
+    NORMAL,
+    TOKENIZER,
+    ArithmeticData,
+    Difficulty,
+    Hidden,
+    Problem,
+    hole_lengths,
+    make_problems,
+)
+from anyorder.training.kinds import Kind
+from anyorder.training.strict import plain, require
+
+if TYPE_CHECKING:
+    from anyorder.models.transformer import Transformer
+    from anyorder.training.settings import TrainSettings
+
+
+@dataclass(frozen=True)
+class ArithmeticTask:
+    """Expressions of two ranges, as bytes."""
+
+    name: Literal["arithmetic"] = "arithmetic"
+    normal: Difficulty = NORMAL
+    hard: Difficulty = HARD
+
+
+@dataclass(frozen=True)
+class ArithmeticSource:
+    """What the training rows are.
+
+    Attributes:
+        hard: share of the problems that are of the hard range.
+        slack: a row's reasoning hole is 0 to ``slack`` positions longer than its trace and end need.
+        count: problems that count as one pass, for the log; there is no end of them.
+        hidden: what rows hide.
+    """
+
+    hard: float = 0.2
+    slack: int = 4
+    count: int = 1_000_000
+    hidden: Hidden = field(default_factory=Hidden)
+
+    def __post_init__(self) -> None:
+        require(0 <= self.hard <= 1, "data.hard must lie in [0, 1]")
+        require(self.slack >= 0 and self.count >= 1, "data.slack must not be negative, data.count at least 1")
+
+
+@dataclass(frozen=True)
+class ArithmeticEvaluation:
+    """Decoding of held-out problems during training: ``problems`` of each range, under each strategy.
+
+    Attributes:
+        every_steps: steps between evaluations; null for none but the last.
+        problems: held-out problems of each range; 0 for no evaluation at all.
+        strategies: names of ``anyorder.strategies``.
+        seed: of the held-out problems.
+        batch_size: rows decoded together.
+    """
+
+    every_steps: int | None = 1000
+    problems: int = 256
+    strategies: tuple[str, ...] = ("entropy", "left-to-right", "med")
+    seed: int = 1_000_003
+    batch_size: int = 256
+
+    def __post_init__(self) -> None:
+        require(self.every_steps is None or self.every_steps >= 1, "evaluation.every_steps must be at least 1")
+        require(self.problems >= 0, "evaluation.problems must not be negative")
+        require(self.batch_size >= 1, "evaluation.batch_size must be at least 1")
+        require(len(set(self.strategies)) == len(self.strategies), "evaluation.strategies names one twice")
+
+
+def task_facts(task: ArithmeticTask) -> dict[str, Any]:
+    """The task as a model's ``config.json`` holds it."""
+    return {"name": task.name, "normal": plain(task.normal), "hard": plain(task.hard)}
+
+
+def task_shape(task: ArithmeticTask) -> dict[str, Any]:
+    """What the task decides of ``TransformerConfig``: the byte vocabulary."""
+    return {"vocab_size": TOKENIZER.vocab_size, "mask_token_id": TOKENIZER.mask_token_id}
+
+
+def open_data(
+    settings: TrainSettings, run_dir: Path, progress: Callable[[int, int], None] | None = None
+) -> ArithmeticData:
+    """The training data; nothing is made or kept."""
+    source: ArithmeticSource = settings.data
+    mixture = ((settings.task.normal, 1 - source.hard), (settings.task.hard, source.hard))
+    return ArithmeticData(mixture, source.slack, source.count, source.hidden)
+
+
+@dataclass(frozen=True)
+class HeldOutProblems:
+    """Problems kept from training, and the strategies to decode them with."""
+
+    name: str
+    difficulty: Difficulty
+    problems: Sequence[Problem]
+    rules: ArithmeticEvaluation
+
+    def measure(self, model: Transformer, device: torch.device) -> list[dict[str, Any]]:
+        """One record for each strategy: share of right answers with its 95 % interval, valid traces, evaluations."""
+        records = []
+        for name in self.rules.strategies:
+            report = solve_problems(
+                model,
+                self.problems,
+                *hole_lengths(self.difficulty),
+                strategies[name].parts(),
+                seed=self.rules.seed,
+                batch_size=self.rules.batch_size,
+                device=device,
+            )
+            records.append({"puzzles": self.name, "strategy": name, **report.summary()})
+        return records
+
+
+def open_evaluation(settings: TrainSettings, run_dir: Path, data: ArithmeticData) -> list[HeldOutProblems]:
+    """The held-out problems of both ranges. Raises ``UserError`` for an unknown strategy."""
+    rules: ArithmeticEvaluation = settings.evaluation
+    unknown = [name for name in rules.strategies if name not in strategies]
+    if unknown:
+        raise UserError(f"evaluation.strategies: unknown {unknown[0]!r}; known: {', '.join(strategies)}")
+    if not rules.problems or not rules.strategies:
+        return []
+    ranges = {"normal": settings.task.normal, "hard": settings.task.hard}
+    return [
+        HeldOutProblems(name, range_, make_problems(range_, rules.problems, rules.seed, "held-out"), rules)
+        for name, range_ in ranges.items()
+    ]
+
+
+def describe(data: dict[str, Any]) -> str:
+    """The data settings in words."""
+    return f"made afresh at every step, {100 * data['hard']:g} % of them hard; no held-out question is among them"
+
+
+KIND = Kind(
+    name="arithmetic",
+    task=ArithmeticTask,
+    data=ArithmeticSource,
+    evaluation=ArithmeticEvaluation,
+    shape=task_shape,
+    facts=task_facts,
+    open_data=open_data,
+    open_evaluation=open_evaluation,
+    describe=describe,
+    drawn=("hard", "slack", "hidden"),
+)
