@@ -40,7 +40,7 @@ from anyorder.planning.budgets import (
     check_budget,
     share_left,
 )
-from anyorder.planning.orders import Margin, Order, check_order, order_draws, order_view
+from anyorder.planning.orders import LeftToRight, Margin, Order, check_order, order_draws, order_view
 from anyorder.planning.remasking import Remask, check_remask
 from anyorder.planning.samplers import Greedy, Sampler, check_sampler, draw
 from anyorder.planning.statistics import Cut, statistics
@@ -230,9 +230,13 @@ def _loop(model: Denoiser, canvas: Canvas, parts: _Parts, cut: Cut, seeds: Tenso
     )
     cap = None if remask is None else remask.limit(progress)
     nobody = torch.zeros_like(rows.unknown)
+    # With a network that reads the left alone (`models.cache`), logits right of what is decided next would cost extra.
+    leftmost = isinstance(parts.order, LeftToRight) and remask is None and getattr(session, "reads_left", False)
     for step in itertools.count():
         progress = rows.progress(step)
         candidates, quota, memory = _plan(parts, progress, memory)
+        if leftmost and quota is not None:
+            candidates = Ranking.of(-progress.positions, candidates).take(quota.count.clamp(min=1))
         final = None if cap is None else (cap <= step + 1)[:, None]
         if final is not None:
             candidates = candidates | (final & progress.undecided)
