@@ -215,10 +215,10 @@ def _make(box: Box, data: SudokuSource, progress: Callable[[int, int], None] | N
     if data.hard is None:
         return generate(box, data.count, data.seed, grade=data.grade, **kind)
     hard = round(data.count * data.hard)
-    # Puzzles of different grades are never copies of each other.
+    # Puzzles of different grades are never copies of each other; of another seed, they share no grid either.
     parts = (
         generate(box, data.count - hard, data.seed, grade="logic", **kind),
-        generate(box, hard, data.seed, grade="hard", **kind),
+        generate(box, hard, data.seed + 1, grade="hard", **kind),
     )
     return Puzzles(box, *(np.concatenate([getattr(part, name) for part in parts]) for name in ("puzzles", "solutions")))
 
