@@ -1,5 +1,12 @@
 """Arithmetic: expressions with step-by-step traces and answers as text, their strict verifier, and Countdown."""
 
+from anyorder.tasks.arithmetic.countdown import (
+    Countdown,
+    CountdownRange,
+    check_countdown,
+    make_countdown,
+    read_countdown,
+)
 from anyorder.tasks.arithmetic.data import ArithmeticData, Hidden
 from anyorder.tasks.arithmetic.expressions import Expression, parse, reductions, text, value
 from anyorder.tasks.arithmetic.layout import ANSWER, REASONING, TOKENIZER, hole_lengths, problem_canvas, template
@@ -23,19 +30,24 @@ __all__ = [
     "REASONING",
     "TOKENIZER",
     "ArithmeticData",
+    "Countdown",
+    "CountdownRange",
     "Difficulty",
     "Expression",
     "Hidden",
     "Problem",
     "Verdict",
     "check_answer",
+    "check_countdown",
     "check_trace",
     "held_out",
     "hole_lengths",
+    "make_countdown",
     "make_problem",
     "make_problems",
     "parse",
     "problem_canvas",
+    "read_countdown",
     "reductions",
     "template",
     "text",
