@@ -29,6 +29,11 @@ from anyorder.models.transformer import Transformer, TransformerConfig
 ASSETS = Path(__file__).parent / "assets"
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 FORMAT_VERSION = 1
+_WANTED = (
+    *(CONFIG, CARD, "*.safetensors", "*.safetensors.index.json", "generation_config.json", "chat_template.jinja"),
+    *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
+    *("vocab.json", "vocab.txt", "merges.txt"),
+)
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
 
@@ -45,19 +50,27 @@ def from_pretrained(
     device: torch.device | str = "cpu",
     dtype: torch.dtype | None = None,
     revision: str | None = None,
+    mask_token: str | int | None = None,
 ) -> Transformer:
-    """Load a model in evaluation mode.
+    """Load a model in evaluation mode: one of ours, or a published checkpoint of a known family.
 
     Args:
         name: a folder (an existing path wins), a shipped name, or a hub id.
         device: where to put it.
         dtype: of the weights; None leaves them as they are stored.
         revision: of a hub repository: branch, tag or commit.
+        mask_token: of a published checkpoint: the mask, by its spelling or id, instead of what its files say.
 
     Raises:
         UserError: no such model, a missing, truncated or pickled file, or weights that do not fit the config.
     """
-    folder = _resolve(str(name), revision)
+    folder = resolve(str(name), revision)
+    if is_published(folder):
+        from anyorder.models.families.loading import load
+
+        return load(folder, device=device, dtype=dtype, mask_token=mask_token)
+    if mask_token is not None:
+        raise UserError(f"{folder}: mask_token is for published checkpoints; this model's mask is part of its settings")
     config, task = read_config(folder)
     weights = _read_weights(folder)
     with torch.random.fork_rng(devices=[]):
@@ -67,6 +80,15 @@ def from_pretrained(
     model.task = task
     model.requires_grad_(True)
     return model.to(device=device, dtype=dtype).eval()
+
+
+def is_published(folder: Path) -> bool:
+    """Whether a folder says that it holds a published checkpoint, and no model of ours."""
+    try:
+        values = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(values, dict) and isinstance(values.get("model_type"), str) and values["model_type"] != "anyorder"
 
 
 def read_config(folder: Path) -> tuple[TransformerConfig, dict[str, Any] | None]:
@@ -185,8 +207,8 @@ def push_to_hub(
         raise UserError(f"cannot push to {repository}: {_one_line(error)}") from error
 
 
-def _resolve(name: str, revision: str | None) -> Path:
-    """The folder of a model's name."""
+def resolve(name: str, revision: str | None = None) -> Path:
+    """The folder of a model's name. Raises ``UserError`` where there is none."""
     folder = Path(name)
     if name and folder.is_dir():
         return folder
@@ -208,8 +230,7 @@ def _download(name: str, revision: str | None, shipped: str) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
-        patterns = [CONFIG, "*.safetensors", "*.safetensors.index.json", CARD]
-        return Path(snapshot_download(name, revision=revision, allow_patterns=patterns))
+        return Path(snapshot_download(name, revision=revision, allow_patterns=list(_WANTED)))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         raise UserError(
             f"no model {name!r}: no such folder, not shipped ({shipped}), and the hub says: {_one_line(error)}"

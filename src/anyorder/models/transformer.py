@@ -1,13 +1,15 @@
 """One transformer for every model of the library.
 
-A stack of pre-norm blocks, each ``h <- h + attention(norm(h))`` then ``h <- h + mlp(norm(h))``, closed by a norm and a
-linear head. What differs between families is data in :class:`TransformerConfig`:
+A stack of blocks, each ``h <- h + attention(norm(h))`` then ``h <- h + mlp(norm(h))``, closed by a norm and a linear
+head. What differs between families is data in :class:`TransformerConfig`:
 
 * who attends to whom: ``bidirectional``, ``causal``, or ``block-causal`` (bidirectional inside a block, causal
   between blocks);
 * where a token is: ``rotary`` phases, ``learned`` vectors, or ``grid`` (the sum of a row, a column and a box vector
   and, with ``relation_bias``, a learned attention bias per head for each way in which two cells share units);
 * grouped-query attention, RMS or layer norm, gated or plain MLP and its activation, a tied or a free head;
+* encoders of the BERT kind: norms after each branch (``h <- norm(h + attention(h))``, and none at the end), a norm of
+  the embedding, a small layer before the head; of the ModernBERT kind: layers that look at a neighbourhood only;
 * ``loops``: the whole stack is applied that many times with the same weights, the embedded input added again before
   each pass (as in recurrent-depth networks: Dehghani et al. 2019, "Universal Transformers"; Yang et al. 2023,
   "Learning to Solve Constraint Satisfaction Problems with Recurrent Transformer");
@@ -30,6 +32,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from anyorder.core.denoiser import StatelessSession
 from anyorder.core.errors import UserError
 
 if TYPE_CHECKING:
@@ -37,10 +40,14 @@ if TYPE_CHECKING:
 
     from jaxtyping import Bool, Float, Int
 
+    from anyorder.core.canvas import Canvas
+    from anyorder.core.denoiser import Session
+
 _CHOICES = {
     "attention": ("bidirectional", "causal", "block-causal"),
     "positions": ("rotary", "learned", "grid", "none"),
     "norm": ("rms", "layer"),
+    "norm_place": ("before", "after"),
     "mlp": ("gated", "plain"),
     "activation": ("gelu", "gelu-tanh", "silu", "relu-squared"),
 }
@@ -80,6 +87,12 @@ class TransformerConfig:
     ``length`` is the longest sequence (0 = no limit, rotary or no positions only), ``mlp_width`` the hidden width of
     the MLP, ``kv_heads`` 0 means as many as ``heads``, ``head_width`` 0 means ``width / heads``. ``dropout`` acts on
     the two branches of a block, in training only.
+
+    ``vocab_rows`` is the number of rows of the embedding and the head where some are padding (0 = ``vocab_size``);
+    their logits are given and never chosen. With ``local_reach`` a token sees that many tokens on either side, with
+    rotary phases of base ``local_rotary_base``, except in every ``global_every``-th layer, the first among them.
+    ``first_norm`` false leaves the norm before the first attention out. ``head_layer`` is a linear layer, the
+    activation and a norm before the head.
     """
 
     vocab_size: int
@@ -95,10 +108,17 @@ class TransformerConfig:
     block_size: int = 0
     positions: str = "rotary"
     rotary_base: float = 10_000.0
+    local_reach: int = 0
+    global_every: int = 1
+    local_rotary_base: float = 10_000.0
     grid: Grid | None = None
     relation_bias: bool = False
     norm: str = "rms"
     norm_epsilon: float = 1e-6
+    norm_place: str = "before"
+    norm_bias: bool = True
+    first_norm: bool = True
+    embedding_norm: bool = False
     mlp: str = "plain"
     activation: str = "gelu"
     qk_norm: bool = False
@@ -107,12 +127,15 @@ class TransformerConfig:
     mlp_bias: bool = False
     tied_head: bool = False
     head_bias: bool = False
+    head_layer: bool = False
+    head_layer_bias: bool = False
+    vocab_rows: int = 0
     loops: int = 1
     logits_shift: bool = False
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("vocab_size", "layers", "heads", "width", "mlp_width", "loops"):
+        for name in ("vocab_size", "layers", "heads", "width", "mlp_width", "loops", "global_every"):
             _positive(name, getattr(self, name))
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
@@ -137,6 +160,12 @@ class TransformerConfig:
             raise UserError(f"length ({self.length}) must equal the grid's {self.grid.rows * self.grid.columns} cells")
         if (self.attention == "block-causal") != (self.block_size > 0):
             raise UserError("attention: block-causal and block_size belong together; give both or neither")
+        if self.vocab_rows and self.vocab_rows < self.vocab_size:
+            raise UserError(f"vocab_rows ({self.vocab_rows}) must be at least vocab_size ({self.vocab_size}), or 0")
+        if self.attention != "bidirectional" and (self.local_reach or self.norm_place == "after"):
+            raise UserError(f"attention: {self.attention} goes with norm_place: before and without local_reach")
+        if self.local_reach < 0:
+            raise UserError(f"local_reach must be at least 0; got {self.local_reach}")
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> TransformerConfig:
@@ -187,19 +216,31 @@ class Attention(nn.Module):
         self.key_norm = nn.RMSNorm(self.head_width, config.norm_epsilon) if config.qk_norm else None
 
     def forward(self, hidden: Tensor, mask: Tensor | None, phases: tuple[Tensor, Tensor] | None) -> Tensor:
-        batch, length, _ = hidden.shape
+        query, key, value = self.project(hidden, (hidden.shape[0], hidden.shape[1]), phases)
+        return self.out(self.mix(query, key, value, mask))
+
+    def project(
+        self, hidden: Tensor, shape: tuple[int, int], phases: tuple[Tensor, Tensor] | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values (batch, heads, length, head width) from the first batch x length rows of hidden."""
+        batch, length = shape
+        projected = self.qkv(hidden).flatten(0, -2)[: batch * length]
         query, key, value = (
             part.view(batch, length, -1, self.head_width).transpose(1, 2)
-            for part in self.qkv(hidden).split((self.query_width, self.kv_width, self.kv_width), dim=-1)
+            for part in projected.split((self.query_width, self.kv_width, self.kv_width), dim=-1)
         )
         if self.query_norm is not None and self.key_norm is not None:
             query, key = self.query_norm(query), self.key_norm(key)
         if phases is not None:
             query, key = _rotate(query, *phases), _rotate(key, *phases)
+        return query, key, value
+
+    def mix(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
+        """What the queries gather, (batch, length, heads x head width)."""
         mixed = F.scaled_dot_product_attention(
             query, key, value, attn_mask=mask, enable_gqa=self.kv_heads != self.heads
         )
-        return self.out(mixed.transpose(1, 2).reshape(batch, length, self.query_width))
+        return mixed.transpose(1, 2).reshape(query.shape[0], query.shape[2], self.query_width)
 
 
 class GatedMLP(nn.Module):
@@ -230,19 +271,37 @@ class PlainMLP(nn.Module):
 
 
 class Block(nn.Module):
-    """One pre-norm residual block."""
+    """One residual block, the ``index``-th; its norms stand before its branches or after them."""
 
-    def __init__(self, config: TransformerConfig) -> None:
+    def __init__(self, config: TransformerConfig, index: int = 0) -> None:
         super().__init__()
-        self.attention_norm = _norm(config)
+        self.after = config.norm_place == "after"
+        self.local = config.local_reach > 0 and index % config.global_every > 0
+        self.attention_norm = _norm(config) if index or config.first_norm else nn.Identity()
         self.attention = Attention(config)
         self.mlp_norm = _norm(config)
         self.mlp = GatedMLP(config) if config.mlp == "gated" else PlainMLP(config)
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, hidden: Tensor, mask: Tensor | None, phases: tuple[Tensor, Tensor] | None) -> Tensor:
+        if self.after:
+            hidden = self.attention_norm(hidden + self.dropout(self.attention(hidden, mask, phases)))
+            return self.mlp_norm(hidden + self.dropout(self.mlp(hidden)))
         hidden = hidden + self.dropout(self.attention(self.attention_norm(hidden), mask, phases))
         return hidden + self.dropout(self.mlp(self.mlp_norm(hidden)))
+
+
+class HeadLayer(nn.Module):
+    """``norm(activation(dense(h)))``, between the last block and the head."""
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        self.dense = nn.Linear(config.width, config.width, bias=config.head_layer_bias)
+        self.activation = _activation(config.activation)
+        self.norm = _norm(config)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        return self.norm(self.activation(self.dense(hidden)))
 
 
 class Transformer(nn.Module):
@@ -259,7 +318,9 @@ class Transformer(nn.Module):
         self.config = config
         self.vocab_size, self.mask_token_id = config.vocab_size, config.mask_token_id
         self.task: dict[str, Any] | None = None
-        self.embedding = nn.Embedding(config.vocab_size, config.width)
+        rows = config.vocab_rows or config.vocab_size
+        self.embedding = nn.Embedding(rows, config.width)
+        self.embedding_norm = _norm(config) if config.embedding_norm else None
         self.position_embedding = nn.Embedding(config.length, config.width) if config.positions == "learned" else None
         self.unit_embedding: nn.ParameterList | None = None
         self.relation_bias: nn.Parameter | None = None
@@ -272,9 +333,11 @@ class Transformer(nn.Module):
                 relation = (units[:, :, None] == units[:, None, :]).long() * torch.tensor([1, 2, 4])[:, None, None]
                 self.register_buffer("relation", relation.sum(0), persistent=False)
                 self.relation_bias = nn.Parameter(torch.empty(config.heads, 8))
-        self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
-        self.norm = _norm(config)
-        self.head = None if config.tied_head else nn.Linear(config.width, config.vocab_size, bias=config.head_bias)
+        self.blocks = nn.ModuleList(Block(config, index) for index in range(config.layers))
+        self.norm = _norm(config) if config.norm_place == "before" else nn.Identity()
+        self.head_layer = HeadLayer(config) if config.head_layer else None
+        self.head = None if config.tied_head else nn.Linear(config.width, rows, bias=config.head_bias)
+        self.head_bias = nn.Parameter(torch.zeros(rows)) if config.tied_head and config.head_bias else None
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -313,7 +376,7 @@ class Transformer(nn.Module):
         """
         for hidden in self._hidden(tokens, attention_mask):
             final = hidden
-        return self._logits(final, at)
+        return self._logits(final, attention_mask, at)
 
     def training_logits(
         self,
@@ -323,47 +386,86 @@ class Transformer(nn.Module):
         at: Bool[Tensor, "batch length"] | None = None,
     ) -> Float[Tensor, "loops n vocab_size"]:
         """The logits after every loop, for a loss at each depth."""
-        return torch.stack([self._logits(hidden, at) for hidden in self._hidden(tokens, attention_mask)])
+        return torch.stack(
+            [self._logits(hidden, attention_mask, at) for hidden in self._hidden(tokens, attention_mask)]
+        )
+
+    def open(self, canvas: Canvas) -> Session:
+        """A session for one decode: with a key-value cache where nothing is read from the right (``models.cache``)."""
+        if self.config.attention == "bidirectional":
+            return StatelessSession(self)
+        from anyorder.models.cache import CachedSession  # which is made for this network, and imports it
+
+        return CachedSession(self, canvas)
 
     def _hidden(self, tokens: Tensor, attention_mask: Tensor | None) -> list[Tensor]:
         length = tokens.shape[1]
-        if self.config.length and length > self.config.length:
-            raise UserError(f"sequence of {length} tokens, but this model takes at most {self.config.length}")
-        if self.config.grid is not None and length != self.config.length:
-            raise UserError(f"sequence of {length} tokens, but this model's grid has {self.config.length} cells")
-        embedded = self.embedding(tokens)
-        positions = _positions(tokens, attention_mask)
-        if self.position_embedding is not None:
-            embedded = embedded + self.position_embedding(positions)
-        if self.unit_embedding is not None:
-            embedded = embedded + sum(table[unit] for table, unit in zip(self.unit_embedding, self.units, strict=True))
-        phases = self._phases(positions, embedded.dtype) if self.config.positions == "rotary" else None
+        self.check_length(length)
+        positions = token_positions(tokens, attention_mask)
+        embedded = self.embed(tokens, positions, None)
         mask = self._mask(length, attention_mask, embedded)
+        views = {False: (mask, self.phases(positions, embedded.dtype))}
+        if self.config.local_reach:
+            phases = self.phases(positions, embedded.dtype, self.config.local_rotary_base)
+            views[True] = (self._near(length, mask, embedded), phases)
         states, hidden = [], embedded
         for loop in range(self.config.loops):
             if loop:
                 hidden = hidden + embedded
             for block in self.blocks:
-                hidden = block(hidden, mask, phases)
+                assert isinstance(block, Block)
+                hidden = block(hidden, *views[block.local])
             states.append(hidden)
         return states
 
-    def _logits(self, hidden: Tensor, at: Tensor | None) -> Tensor:
+    def check_length(self, length: int) -> None:
+        """Raise :class:`UserError` for a sequence that the network was not made for."""
+        if self.config.length and length > self.config.length:
+            raise UserError(f"sequence of {length} tokens, but this model takes at most {self.config.length}")
+        if self.config.grid is not None and length != self.config.length:
+            raise UserError(f"sequence of {length} tokens, but this model's grid has {self.config.length} cells")
+
+    def embed(self, tokens: Tensor, positions: Tensor, columns: Tensor | None) -> Tensor:
+        """What the first block reads for ``tokens`` (batch, n) at ``positions`` and ``columns``, both (batch, n).
+
+        Positions count a row's real tokens, columns the canvas's; None stands for all columns in their order.
+        """
+        embedded = self.embedding(tokens)
+        if self.position_embedding is not None:
+            embedded = embedded + self.position_embedding(positions)
+        if self.unit_embedding is not None:
+            units = self.units if columns is None else self.units[:, columns]
+            embedded = embedded + sum(table[unit] for table, unit in zip(self.unit_embedding, units, strict=True))
+        return embedded if self.embedding_norm is None else self.embedding_norm(embedded)
+
+    def _logits(self, hidden: Tensor, attention_mask: Tensor | None, at: Tensor | None) -> Tensor:
         if self.config.logits_shift:
-            hidden = torch.cat((hidden[:, :1], hidden[:, :-1]), dim=1)
-        rows = hidden.flatten(0, 1) if at is None else hidden[at]
+            shifted = torch.cat((hidden[:, :1], hidden[:, :-1]), dim=1)
+            if attention_mask is not None:
+                # The first real token reads itself, as without the padding that stands left of it.
+                first = attention_mask & (attention_mask.long().cumsum(1) == 1)
+                shifted = torch.where(first[:, :, None], hidden, shifted)
+            hidden = shifted
+        return self.read_out(hidden.flatten(0, 1) if at is None else hidden[at])
+
+    def read_out(self, rows: Tensor) -> Tensor:
+        """Float32 logits (n, vocabulary) of n rows of the last hidden state."""
         count = len(rows)
         # A matrix product may round a row differently when the number of rows changes its tiling.
-        rows = F.pad(rows, (0, 0, 0, -count % _GATHER_MULTIPLE)) if not self.training else rows
+        rows = padded_rows(rows) if not self.training else rows
         rows = self.norm(rows)
-        logits = F.linear(rows, self.embedding.weight) if self.head is None else self.head(rows)
+        rows = rows if self.head_layer is None else self.head_layer(rows)
+        logits = F.linear(rows, self.embedding.weight, self.head_bias) if self.head is None else self.head(rows)
         return logits[:count].float()
 
     def _mask(self, length: int, attention_mask: Tensor | None, like: Tensor) -> Tensor | None:
         allowed: Tensor | None = None
         if self.config.attention != "bidirectional":
-            block = torch.arange(length, device=like.device) // (self.config.block_size or 1)
-            allowed = (block[:, None] >= block[None, :])[None, None]
+            place = torch.arange(length, device=like.device)[None]
+            if self.config.block_size and attention_mask is not None:
+                place = token_positions(attention_mask, attention_mask)  # padding on the left moves no block
+            block = place // (self.config.block_size or 1)
+            allowed = (block[:, :, None] >= block[:, None, :])[:, None]
         if attention_mask is not None:
             # A padded query attends to itself alone, so that no row of the softmax is empty.
             seen = attention_mask[:, None, None, :] | torch.eye(length, dtype=torch.bool, device=like.device)
@@ -373,9 +475,20 @@ class Transformer(nn.Module):
         bias = self.relation_bias.to(like.dtype)[:, self.relation][None]
         return bias if allowed is None else bias.masked_fill(~allowed, -math.inf)
 
-    def _phases(self, positions: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    def _near(self, length: int, mask: Tensor | None, like: Tensor) -> Tensor:
+        """The mask of a local layer: ``mask``, and no further than the reach."""
+        place = torch.arange(length, device=like.device)
+        near = ((place[:, None] - place[None, :]).abs() <= self.config.local_reach)[None, None]
+        if mask is None:
+            return near
+        return mask & near if mask.dtype == torch.bool else mask.masked_fill(~near, -math.inf)
+
+    def phases(self, positions: Tensor, dtype: torch.dtype, base: float | None = None) -> tuple[Tensor, Tensor] | None:
+        """Cosines and sines of the rotary angles at ``positions`` (batch, n); None where positions are not rotary."""
+        if self.config.positions != "rotary":
+            return None
         width = self.config.head_width or self.config.width // self.config.heads
-        frequency = self.config.rotary_base ** (
+        frequency = (self.config.rotary_base if base is None else base) ** (
             -torch.arange(0, width, 2, dtype=torch.float32, device=positions.device) / width
         )
         angle = positions[:, None, :, None].float() * frequency
@@ -383,7 +496,12 @@ class Transformer(nn.Module):
         return angle.cos().to(dtype), angle.sin().to(dtype)
 
 
-def _positions(tokens: Tensor, attention_mask: Tensor | None) -> Tensor:
+def padded_rows(rows: Tensor) -> Tensor:
+    """``rows`` (n, width) with zero rows behind, up to a multiple of a fixed small number."""
+    return F.pad(rows, (0, 0, 0, -len(rows) % _GATHER_MULTIPLE))
+
+
+def token_positions(tokens: Tensor, attention_mask: Tensor | None) -> Tensor:
     """Positions count the real tokens only, so padding on the left shifts nothing."""
     if attention_mask is None:
         return torch.arange(tokens.shape[1], device=tokens.device).expand(tokens.shape)
@@ -415,7 +533,7 @@ def _relu_squared(hidden: Tensor) -> Tensor:
 def _norm(config: TransformerConfig) -> nn.Module:
     if config.norm == "rms":
         return nn.RMSNorm(config.width, config.norm_epsilon)
-    return nn.LayerNorm(config.width, config.norm_epsilon)
+    return nn.LayerNorm(config.width, config.norm_epsilon, bias=config.norm_bias)
 
 
 def _positive(name: str, value: object) -> None:
