@@ -66,13 +66,9 @@ def test_no_positions_asked_for_gives_no_logits() -> None:
 def test_padding_on_either_side_changes_nothing(config: TransformerConfig) -> None:
     if config.grid is not None:
         pytest.skip("a grid has one length")
-    if config.attention == "block-causal":
-        sides = ("right",)  # blocks are counted from the left edge of the canvas
-    else:
-        sides = ("right", "left")
     model, tokens = network(config), some_tokens(length=11)
     alone = model(tokens).view(3, 11, 11)
-    for side in sides:
+    for side in ("right", "left"):
         junk, real = torch.full((3, 5), 7), torch.ones(3, 11, dtype=torch.bool)
         parts, seen = (tokens, junk), (real, torch.zeros(3, 5, dtype=torch.bool))
         if side == "left":
@@ -106,7 +102,7 @@ def test_nothing_is_seen_from_the_right(name: str, unseen: int) -> None:
 def test_rotary_scores_depend_on_distances_only() -> None:
     model = network(SMALL)
     query, key = torch.randn(2, 1, 4, 12, 8, generator=torch.Generator().manual_seed(0))
-    here, there = (model._phases(torch.arange(12)[None] + offset, torch.float32) for offset in (0, 100))
+    here, there = (model.phases(torch.arange(12)[None] + offset, torch.float32) for offset in (0, 100))
     scores = _rotate(query, *here) @ _rotate(key, *here).mT
     torch.testing.assert_close(scores, _rotate(query, *there) @ _rotate(key, *there).mT, rtol=1e-3, atol=1e-3)
     assert not torch.allclose(scores, query @ key.mT, atol=0.1)

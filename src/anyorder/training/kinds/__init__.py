@@ -28,6 +28,7 @@ KINDS = {
     "arithmetic": "anyorder.training.kinds.arithmetic",
     "latents": "anyorder.training.kinds.latents",
     "sudoku": "anyorder.training.kinds.sudoku",
+    "sudoku-arm": "anyorder.training.kinds.sudoku_arm",
     "text": "anyorder.training.kinds.text",
 }
 """Name of a kind to the module that holds it."""
