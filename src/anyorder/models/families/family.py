@@ -6,6 +6,7 @@ which published tensors every weight is made; nothing of a published repository 
 
 from __future__ import annotations
 
+import importlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -155,6 +156,14 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise UserError(f"{path} must hold a JSON object")
     return values
+
+
+def extra(module: str, what: str, group: str = "hf") -> Any:
+    """A module of an optional group of dependencies. Raises ``UserError`` where it is not installed."""
+    try:
+        return importlib.import_module(module)
+    except ImportError:
+        raise UserError(f"{what} needs {module.partition('.')[0]}; install anyorder[{group}]") from None
 
 
 def _shown(value: object) -> str:

@@ -143,8 +143,8 @@ def _stream(
     wanted = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
     plan = _plan(folder, family, model.config, wanted, stored, rows)
     first = next(name for name, copies in plan.items() if copies[0].weight == "embedding.weight")
-    with _opened(stored[first].file) as file:
-        dtype = dtype or file.get_tensor(_spelt(file, first, family)).dtype
+    if dtype is None:
+        dtype = _dtype(stored[first].file, first, family)
     if not dtype.is_floating_point:
         raise UserError(f"{folder}: {first!r} holds {dtype} values, which are no weights")
     weights: dict[str, Tensor] = {}
@@ -173,6 +173,12 @@ def _stream(
         if weight in weights and len(weights[weight]) > rows:
             weights[weight][rows:] = weights[weight][:rows].float().mean(dim=0).to(dtype)
     return weights
+
+
+def _dtype(path: Path, name: str, family: Family) -> torch.dtype:
+    """The number format of a published tensor."""
+    with _opened(path) as file:
+        return file.get_tensor(_spelt(file, name, family)).dtype
 
 
 def _plan(
