@@ -24,7 +24,10 @@ EXPERIMENTS: Mapping[str, str] = MappingProxyType(
         "sudoku-strategies": "solve a puzzle file under the named strategies: shares, intervals, evaluations",
         "sudoku-6x6": "train the 6x6 model from scratch and follow margin and random order along training",
         "sudoku-bands": "share of puzzles that the seven strategies solve, for each rating band of the data files",
+        "sampler-ablation": "which part of the published sampler makes margin and top probability differ",
+        "order-analysis": "the model's order beside the solver's: rank correlation, strategies, where scores part ways",
         "batch-invariance": "decode the same puzzles in batches of 1, 7 and 256 and compare tokens, order and logits",
+        "figure3": "generative perplexity and entropy of text against the number of steps, under six orders",
     }
 )
 """Name -> what it measures."""
