@@ -18,7 +18,7 @@ def closed(stop, tokens: list[list[int]], undecided: list[list[int]], unknown=No
     masks = {name: torch.tensor(hole, dtype=torch.bool) for name, hole in holes.items()}
     progress = make_progress(known, missing, tokens=torch.tensor(tokens), holes=masks)
     result, _ = stop(progress, make_board(torch.zeros(*missing.shape, 4)), stop.init(progress))
-    return [row.nonzero().squeeze(1).tolist() for row in result]
+    return [row.nonzero().squeeze(1).tolist() for row in result.close]
 
 
 def test_end_of_text_closes_what_comes_after_once_all_before_is_decided() -> None:

@@ -29,8 +29,8 @@ from anyorder.core.denoiser import Denoiser, check_denoiser, check_logits, open_
 from anyorder.core.errors import UserError
 from anyorder.core.randomness import Purpose, row_seeds, uniform
 from anyorder.decoding.result import Decoded, Step
-from anyorder.decoding.rows import Outcome, Rows
-from anyorder.planning.board import Board, Drawn, Gathered, Progress, Ranking, RowState, keep_rows
+from anyorder.decoding.rows import Outcome, Rows, Slots
+from anyorder.planning.board import Ask, Board, Drawn, Gathered, Progress, Ranking, RowState, keep_rows
 from anyorder.planning.budgets import (
     Budget,
     CountBudget,
@@ -41,10 +41,10 @@ from anyorder.planning.budgets import (
     share_left,
 )
 from anyorder.planning.orders import LeftToRight, Margin, Order, check_order, order_draws, order_view
-from anyorder.planning.remasking import Remask, check_remask
+from anyorder.planning.remasking import Remask, Revision, check_remask
 from anyorder.planning.samplers import Greedy, Sampler, check_sampler, draw
-from anyorder.planning.statistics import Cut, statistics
-from anyorder.planning.stopping import Stop, check_stop
+from anyorder.planning.statistics import Cut, Statistics, statistics
+from anyorder.planning.stopping import Ending, Stop, check_stop
 from anyorder.planning.windows import Whole, Window, check_window
 
 if TYPE_CHECKING:
@@ -208,6 +208,29 @@ class _Memory(NamedTuple):
     stop: RowState
 
 
+class _Asked:
+    """Further evaluations for an order that looks ahead, and how many each row had at this step."""
+
+    def __init__(self, model: Denoiser, rows: Rows, cut: Cut, per_call: int) -> None:
+        self._model, self._rows, self._cut, self._per_call = model, rows, cut, per_call
+        self.count = torch.zeros_like(rows.index)
+
+    def __call__(self, rows: Tensor, tokens: Tensor, at: Tensor) -> Statistics:
+        attention = self._rows.attention_mask
+        canvas = Canvas(
+            tokens,
+            self._rows.unknown[rows],
+            None if attention is None else attention[rows],
+            {name: hole[rows] for name, hole in self._rows.holes.items()},
+        )
+        # A session of their own: what the decode's session keeps belongs to the states that the decode is in.
+        logits = open_session(self._model, canvas)(tokens, attention_mask=canvas.attention_mask, at=at)
+        flat = at.flatten().nonzero().squeeze(1)
+        check_logits(logits, len(flat), self._cut.vocab_size)
+        self.count = self.count.index_add(0, rows, torch.full_like(rows, self._per_call))
+        return statistics(logits, self._cut).lay_out(flat, (at.shape[0], at.shape[1]))
+
+
 @torch.no_grad()
 def _loop(model: Denoiser, canvas: Canvas, parts: _Parts, cut: Cut, seeds: Tensor) -> Generator[Step, None, Decoded]:
     outcome = Outcome(canvas, cut.mask_token_id)
@@ -229,7 +252,7 @@ def _loop(model: Denoiser, canvas: Canvas, parts: _Parts, cut: Cut, seeds: Tenso
         None if stop is None else stop.init(progress),
     )
     cap = None if remask is None else remask.limit(progress)
-    nobody = torch.zeros_like(rows.unknown)
+    slots = Slots(getattr(remask, "slots", 0))
     # With a network that reads the left alone (`models.cache`), logits right of what is decided next would cost extra.
     leftmost = isinstance(parts.order, LeftToRight) and remask is None and getattr(session, "reads_left", False)
     for step in itertools.count():
@@ -237,46 +260,104 @@ def _loop(model: Denoiser, canvas: Canvas, parts: _Parts, cut: Cut, seeds: Tenso
         candidates, quota, memory = _plan(parts, progress, memory)
         if leftmost and quota is not None:
             candidates = Ranking.of(-progress.positions, candidates).take(quota.count.clamp(min=1))
-        final = None if cap is None else (cap <= step + 1)[:, None]
+        final = None if cap is None else (cap <= step + 1)
         if final is not None:
-            candidates = candidates | (final & progress.undecided)
+            candidates = candidates | (final[:, None] & progress.undecided)
         at = candidates if watched is None else candidates | watched
+        held = memory.budget if owner else memory.remask
+        if (look := getattr(remask, "look", None)) is not None:
+            at = at | (look(progress, held) & progress.unknown)
         logits = session(progress.tokens, attention_mask=rows.attention_mask, at=at)
-        board = _look(parts, progress, candidates, quota, logits, at, cut)
+        if (ruled_out := getattr(remask, "ruled_out", None)) is not None:
+            logits = _rule_out(logits, at, ruled_out(progress, held))
+        asked = _Asked(model, rows, cut, per_call)
+        board = _look(parts, progress, candidates, quota, logits, at, cut, asked)
         ranking = Ranking.of(parts.order(board), candidates)
+        rows = replace(rows, extra=rows.extra + asked.count)
         if quota is not None:
             chosen = ranking.best() if isinstance(parts.budget, OneByOne) else ranking.take(quota.count.clamp(min=1))
         else:
             assert isinstance(parts.budget, ThresholdBudget)
             chosen, kept = parts.budget(board, ranking, memory.budget)
             chosen, memory = ranking.at_least_one(chosen), memory._replace(budget=kept)
-        back = nobody
-        if remask is not None and final is not None:
-            back, kept = remask(board, chosen, memory.budget if owner else memory.remask)
+        if remask is None or final is None:
+            drawn = _draw(parts.sampler, board, chosen) if board.drawn is None else board.drawn
+            rows = rows.reveal(board, chosen, drawn.token, drawn.log_probability)
+        else:
+            forced = final[:, None] & progress.undecided
+            drawn = _draw(parts.sampler, board, chosen | forced) if board.drawn is None else board.drawn
+            revision, kept = remask(board, chosen, drawn, held)
             memory = memory._replace(budget=kept) if owner else memory._replace(remask=kept)
-            back = back & progress.unknown & (chosen | ~progress.undecided) & ~final
-            forced = final & progress.undecided & ~chosen
-            rows = replace(rows, forced=forced.any(dim=1))
-            chosen = (chosen & ~back) | forced
-        drawn = _draw(parts.sampler, board, chosen) if board.drawn is None else board.drawn
-        rows = rows.reveal(board, chosen, drawn.token, drawn.log_probability)
-        if back is not nobody:
-            rows = rows.take_back(back, cut.mask_token_id)
+            rows = _revise(rows, slots, board, chosen, forced, final, drawn, revision, cut.mask_token_id)
         if stop is not None:
-            closed, kept = stop(rows.progress(step), board, memory.stop)
-            rows, memory = rows.close(closed), memory._replace(stop=kept)
-        nfe = (step + 1) * per_call
-        yield rows.step(board, chosen, back, drawn.log_probability, nfe)
+            ending, kept = stop(rows.progress(step), board, memory.stop)
+            rows, memory = _end(rows, parts.sampler, board, ending), memory._replace(stop=kept)
+        calls = (step + 1) * per_call
+        yield rows.step(board, calls)
         going = rows.undecided.any(dim=1)
         if not bool(going.all()):
-            outcome.record(rows.keep((~going).nonzero().squeeze(1)), nfe, "" if stop is None else stop.reason)
+            reasons = () if stop is None else getattr(stop, "reasons", (stop.reason,))
+            outcome.record(rows.keep((~going).nonzero().squeeze(1)), calls, reasons)
             kept = going.nonzero().squeeze(1)
             if not len(kept):
                 return outcome.result()
-            rows, memory, nobody = rows.keep(kept), keep_rows(memory, kept), nobody[kept]
+            rows, memory = rows.keep(kept), keep_rows(memory, kept)
             cap, watched = keep_rows(cap, kept), keep_rows(watched, kept)
             session.keep(kept)
+            slots.keep(kept)
     raise AssertionError("the loop ends when every row is finished")
+
+
+def _revise(
+    rows: Rows,
+    slots: Slots,
+    board: Board,
+    chosen: Tensor,
+    forced: Tensor,
+    final: Tensor,
+    drawn: Drawn,
+    revision: Revision,
+    mask_token_id: int,
+) -> Rows:
+    """The rows after a step that a remask rule has looked at; a row's last evaluation takes nothing back."""
+    slots.save(rows, revision.before)
+    back = revision.back & board.unknown & ~final[:, None]
+    kept = chosen & (revision.chosen | final[:, None] & board.undecided)
+    rows = replace(rows, forced=(forced & ~kept).any(dim=1))
+    rows = rows.reveal(board, kept | forced, drawn.token, drawn.log_probability)
+    slots.save(rows, revision.after)
+    rows = slots.load(rows, revision.load, final)
+    back = back & ~rows.undecided & ~rows.closed
+    return rows.take_back(back, mask_token_id) if bool(back.any()) else rows
+
+
+def _end(rows: Rows, sampler: Sampler, board: Board, ending: Ending) -> Rows:
+    """The rows after a stop rule has ended some of their positions."""
+    touched = ending.close if ending.decide is None else ending.close | ending.decide
+    ended = (touched & rows.undecided).any(dim=1) & (rows.ended < 0)
+    rule = torch.zeros_like(rows.ended) if ending.rule is None else ending.rule
+    rows = replace(rows, ended=torch.where(ended, rule, rows.ended))
+    if ending.decide is not None:
+        decide = ending.decide & rows.undecided
+        if bool((decide & (board.model.token < 0)).any()):
+            raise UserError("stop: a position is to be decided at once that the network was not asked about")
+        if bool(decide.any()):
+            drawn = _draw(sampler, board, decide)
+            rows = rows.reveal(replace(board, candidates=decide), decide, drawn.token, drawn.log_probability)
+    return rows.close(ending.close)
+
+
+def _rule_out(logits: Tensor, at: Tensor, pairs: Tensor) -> Tensor:
+    """The logits without what a remask rule has ruled out: (position, token) pairs (rows, k, 2), -1 for none."""
+    row, entry = (pairs[..., 0] >= 0).nonzero(as_tuple=True)
+    position, token = pairs[row, entry].unbind(dim=-1)
+    asked = at[row, position]
+    if not bool(asked.any()):
+        return logits
+    slot = (at.flatten().cumsum(0) - 1).view(at.shape)[row, position]
+    logits = logits.clone()
+    logits[slot[asked], token[asked]] = -torch.inf
+    return logits
 
 
 def _plan(parts: _Parts, progress: Progress, memory: _Memory) -> tuple[Tensor, Quota | None, _Memory]:
@@ -298,6 +379,7 @@ def _look(
     logits: Tensor,
     at: Tensor,
     cut: Cut,
+    ask: Ask,
 ) -> Board:
     """The board after the network's answer: statistics, and drawn tokens where the order looks at them."""
     flat = at.flatten().nonzero().squeeze(1)
@@ -313,6 +395,7 @@ def _look(
         sampled=sampled,
         drawn=None,
         gathered=Gathered(logits, flat, cut, shape),
+        ask=ask,
     )
     return replace(board, drawn=_draw(parts.sampler, board, candidates)) if order_draws(parts.order) else board
 

@@ -25,9 +25,9 @@ class Decoded:
         tokens: int64 (batch, length). Undecided positions hold the mask token.
         state: int8 (batch, length), values of `State`.
         step_of: int64 (batch, length), the step at which a position was last decided, -1 where it was not. Steps count
-            from 0 and each is one call of the denoiser for the row.
+            from 0 and each is one call of the denoiser for the row; an order that looks ahead adds calls of its own.
         nfe: int64 (batch,), network evaluations of each row.
-        finish_reason: for each row ``complete``, the reason of the stop rule that left something undecided, or
+        finish_reason: for each row ``complete``, the reason of the stop rule that ended something in it, or
             ``evaluation_limit`` where the cap of a remask rule made the last evaluation decide all that was left.
         log_probability: float64 (batch, length), log-probability of the decided token under the network's law when it
             was decided; NaN where nothing was.
@@ -60,10 +60,10 @@ class Step:
         candidates: bool (rows, length), what could be decided, for the first time or again.
         revealed: bool (rows, length), what was decided, again or for the first time.
         remasked: bool (rows, length), what was taken back. Disjoint from ``revealed``.
-        log_probability: float64 (rows, length), log-probability of the revealed tokens under the network's law; what
-            stands elsewhere has no meaning.
+        log_probability, margin, entropy: float64 (rows, length), of every decided token under the network's law when it
+            was decided, as in `Decoded`; NaN where nothing is.
         statistics: statistics (rows, length) of the network's law before the step, at the positions asked for.
-        nfe: int, network evaluations of each of these rows so far, this step included.
+        nfe: int64 (rows,), network evaluations of each of these rows so far, this step included.
     """
 
     index: int
@@ -77,8 +77,10 @@ class Step:
     revealed: Bool[Tensor, "rows length"]
     remasked: Bool[Tensor, "rows length"]
     log_probability: Float64[Tensor, "rows length"]
+    margin: Float64[Tensor, "rows length"]
+    entropy: Float64[Tensor, "rows length"]
     statistics: Statistics
-    nfe: int
+    nfe: Int64[Tensor, " rows"]
 
     @cached_property
     def state(self) -> Int8[Tensor, "rows length"]:

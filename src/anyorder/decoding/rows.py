@@ -37,6 +37,8 @@ class Rows:
         step_of: int64 (rows, length).
         recorded: float64 (3, rows, length): log-probability, margin and entropy where decided.
         forced: bool (rows,), decided by a cap on evaluations.
+        extra: int64 (rows,), evaluations beyond one call a step.
+        ended: int64 (rows,), which rule of the stop first ended something in the row, -1 for none.
     """
 
     index: Int64[Tensor, " rows"]
@@ -54,6 +56,8 @@ class Rows:
     step_of: Int64[Tensor, "rows length"]
     recorded: tuple[Float64[Tensor, "rows length"], ...]
     forced: Bool[Tensor, " rows"]
+    extra: Int64[Tensor, " rows"]
+    ended: Int64[Tensor, " rows"]
 
     @staticmethod
     def start(canvas: Canvas, mask_token_id: int, seeds: Int64[Tensor, " batch"], window: Window) -> Rows:
@@ -81,6 +85,8 @@ class Rows:
             step_of=torch.full_like(canvas.tokens, -1),
             recorded=(nothing, nothing, nothing),
             forced=torch.zeros_like(index, dtype=torch.bool),
+            extra=torch.zeros_like(index),
+            ended=torch.full_like(index, -1),
         )
 
     def __len__(self) -> int:
@@ -117,13 +123,14 @@ class Rows:
     ) -> Rows:
         """The rows after the chosen positions got their tokens."""
         new = (log_probability, 1 - board.model.one_minus_margin, board.model.entropy)
+        drawn_at = chosen if board.drawn is None else board.candidates | chosen
         return replace(
             self,
             tokens=torch.where(chosen, token, self.tokens),
             undecided=self.undecided & ~chosen,
             step_of=self.step_of.masked_fill(chosen, board.step),
             recorded=tuple(torch.where(chosen, now, old) for now, old in zip(new, self.recorded, strict=True)),
-            visits=self.visits + (chosen if board.drawn is None else board.candidates),
+            visits=self.visits + drawn_at,
         )
 
     def take_back(self, back: Bool[Tensor, "rows length"], mask_token_id: int) -> Rows:
@@ -141,28 +148,89 @@ class Rows:
         closed = closed & self.undecided
         return replace(self, undecided=self.undecided & ~closed, closed=self.closed | closed)
 
+    def nfe(self, calls: int) -> Int64[Tensor, " rows"]:
+        """Network evaluations of each row, of which ``calls`` were made for all of them."""
+        return calls + self.extra
+
     def keep(self, kept: Int64[Tensor, " kept"]) -> Rows:
         """Some of the rows."""
         held = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "staged"}
         return Rows(staged=self.staged, **keep_rows(held, kept))
 
-    def step(self, before: Board, chosen: Tensor, back: Tensor, log_probability: Tensor, nfe: int) -> Step:
-        """What the consumer of a stream is told."""
+    def step(self, before: Board, calls: int) -> Step:
+        """What the consumer of a stream is told: what the step made of the rows that ``before`` shows."""
+        missing = self.undecided | self.closed
+        log_probability, margin, entropy = self.recorded
         return Step(
             index=before.step,
             rows=self.index,
             tokens=self.tokens,
             unknown=self.unknown,
-            missing=self.undecided | self.closed,
+            missing=missing,
             attention_mask=self.attention_mask,
             open=before.undecided,
             candidates=before.candidates,
-            revealed=chosen,
-            remasked=back,
+            # A decided position never holds the mask token, so a position taken back changes its token.
+            revealed=self.unknown & ~missing & ((self.tokens != before.tokens) | (self.step_of == before.step)),
+            remasked=self.unknown & missing & (self.tokens != before.tokens),
             log_probability=log_probability,
+            margin=margin,
+            entropy=entropy,
             statistics=before.model,
-            nfe=nfe,
+            nfe=self.nfe(calls),
         )
+
+
+class Slots:
+    """States that rows keep of themselves, for a remask rule that goes back to them.
+
+    Only what a step can change is kept. Memory for n slots is n times that of the rows, and is taken when the first is
+    filled. The tensors are written in place, and nobody else holds them.
+    """
+
+    _KEPT = ("tokens", "undecided", "step_of")
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._held: list[Tensor] = []
+        self._filled: Tensor | None = None
+
+    def save(self, rows: Rows, slot: Int64[Tensor, " rows"] | None) -> None:
+        """Fill slots: ``slot`` says which of each row's, -1 for none."""
+        if slot is None or not bool((slot >= 0).any()):
+            return
+        state = [getattr(rows, name) for name in self._KEPT] + list(rows.recorded)
+        if self._filled is None:
+            self._held = [part.new_zeros(len(part), self._count, *part.shape[1:]) for part in state]
+            self._filled = torch.zeros(len(rows), self._count, dtype=torch.bool, device=rows.index.device)
+        row = (slot >= 0).nonzero().squeeze(1)
+        for held, part in zip(self._held, state, strict=True):
+            held[row, slot[row]] = part[row]
+        self._filled[row, slot[row]] = True
+
+    def load(self, rows: Rows, slot: Int64[Tensor, " rows"] | None, complete: Bool[Tensor, " rows"]) -> Rows:
+        """The rows, some of them as they were. Rows that are to be ``complete`` stay unless their slot is."""
+        if slot is None or self._filled is None:
+            return rows
+        index = torch.arange(len(rows), device=slot.device)
+        place = slot.clamp(min=0)
+        tokens, undecided, step_of, *recorded = (held[index, place] for held in self._held)
+        going = (slot >= 0) & self._filled[index, place] & ~(complete & (undecided & ~rows.closed).any(dim=1))
+        where = going[:, None]
+        return replace(
+            rows,
+            tokens=torch.where(where, tokens, rows.tokens),
+            undecided=torch.where(where, undecided & ~rows.closed, rows.undecided),
+            step_of=torch.where(where, step_of, rows.step_of),
+            recorded=tuple(torch.where(where, old, now) for old, now in zip(recorded, rows.recorded, strict=True)),
+            forced=rows.forced | (going & complete),
+        )
+
+    def keep(self, kept: Int64[Tensor, " kept"]) -> None:
+        """Some of the rows."""
+        if self._filled is not None:
+            self._held = [held[kept] for held in self._held]
+            self._filled = self._filled[kept]
 
 
 class Outcome:
@@ -179,26 +247,24 @@ class Outcome:
         self._reasons = ["complete"] * canvas.batch
         self._recorded = (nothing, nothing.clone(), nothing.clone())
 
-    def record(self, rows: Rows, nfe: int, stopped: str) -> None:
+    def record(self, rows: Rows, calls: int, reasons: tuple[str, ...]) -> None:
         """Write down finished rows.
 
         Args:
             rows: the finished rows.
-            nfe: network evaluations of each of them.
-            stopped: the reason of the stop rule, for rows with closed positions.
+            calls: network evaluations that were made for each of them alike.
+            reasons: of the stop rule, to which ``rows.ended`` points.
         """
         index = rows.index
         self._tokens[index] = rows.tokens
         self._missing[index] = rows.closed
         self._step_of[index] = rows.step_of
-        self._nfe[index] = nfe
+        self._nfe[index] = rows.nfe(calls)
         for target, source in zip(self._recorded, rows.recorded, strict=True):
             target[index] = source
-        for row, closed, forced in zip(
-            index.tolist(), rows.closed.any(dim=1).tolist(), rows.forced.tolist(), strict=True
-        ):
-            if closed or forced:
-                self._reasons[row] = stopped if closed else "evaluation_limit"
+        for row, ended, forced in zip(index.tolist(), rows.ended.tolist(), rows.forced.tolist(), strict=True):
+            if ended >= 0 or forced:
+                self._reasons[row] = reasons[ended] if ended >= 0 else "evaluation_limit"
 
     def result(self) -> Decoded:
         """The whole batch."""

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -55,6 +55,7 @@ def trace_decode(
     task: Mapping[str, Any] | None = None,
     vocabulary: Sequence[str] | None = None,
     board: bool = True,
+    watch: Callable[[Step], None] | None = None,
 ) -> Trace:
     """Decode a canvas and write down every step.
 
@@ -69,6 +70,7 @@ def trace_decode(
         task: kept in the header, for example ``{"name": "sudoku", "box_rows": 3, "box_columns": 3}``.
         vocabulary: text of every token, kept in the header.
         board: keep the statistics of all undecided positions at every step.
+        watch: is shown every step when it was taken.
 
     Raises:
         UserError: as `anyorder.decode`, and where ``solutions`` have another shape than the canvas.
@@ -85,6 +87,8 @@ def trace_decode(
             break
         for row, record in zip(step.rows.tolist(), _steps(step, board), strict=True):
             steps[row].append(record)
+        if watch is not None:
+            watch(step)
     start_tokens = canvas.tokens.masked_fill(canvas.unknown, model.mask_token_id).tolist()
     start_state = result.state.masked_fill(canvas.unknown, int(State.UNDECIDED)).tolist()
     known = None if solutions is None else solutions.tolist()
@@ -120,15 +124,16 @@ def trace_decode(
 def _steps(step: Step, board: bool) -> Iterator[TraceStep]:
     """The records of one step, one for each of its rows."""
     figures = step.statistics
-    probability, margin = figures.probability.tolist(), figures.margin.tolist()
-    entropy, top = figures.entropy.tolist(), figures.token.tolist()
+    top, probability = figures.token.tolist(), figures.probability.tolist()
+    seen_margin, seen_entropy = figures.margin.tolist(), figures.entropy.tolist()
     tokens, log_probability = step.tokens.tolist(), step.log_probability.tolist()
+    margin, entropy = step.margin.tolist(), step.entropy.tolist()
     chosen_probability = step.log_probability.exp().tolist()
     asked = step.open & (figures.token >= 0)
-    for row, left in enumerate(step.undecided.tolist()):
+    for row, (left, nfe) in enumerate(zip(step.undecided.tolist(), step.nfe.tolist(), strict=True)):
         yield TraceStep(
             step=step.index,
-            nfe=step.nfe,
+            nfe=nfe,
             revealed=tuple(
                 Revealed(
                     i,
@@ -143,7 +148,7 @@ def _steps(step: Step, board: bool) -> Iterator[TraceStep]:
             remasked=tuple(step.remasked[row].nonzero().squeeze(1).tolist()),
             undecided=left,
             board=tuple(
-                BoardEntry(i, top[row][i], *(_short(x[row][i]) for x in (probability, margin, entropy)))
+                BoardEntry(i, top[row][i], *(_short(x[row][i]) for x in (probability, seen_margin, seen_entropy)))
                 for i in asked[row].nonzero().squeeze(1).tolist()
             )
             if board

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
@@ -98,6 +98,25 @@ class Drawn:
     log_probability: Float64[Tensor, "rows length"]
 
 
+class Ask(Protocol):
+    """The network's answer to states that the decode is not in."""
+
+    def __call__(
+        self,
+        rows: Int64[Tensor, " states"],
+        tokens: Int64[Tensor, "states length"],
+        at: Bool[Tensor, "states length"],
+    ) -> Statistics:
+        """Statistics (states, length) of the network's law, where asked for.
+
+        Args:
+            rows: the row to which each state belongs; a state costs its row one evaluation.
+            tokens: the states, with the mask token where undecided.
+            at: where the law is wanted.
+        """
+        ...
+
+
 @dataclass(frozen=True, eq=False)
 class Board(Progress):
     """Where each row stands after a network evaluation.
@@ -111,6 +130,7 @@ class Board(Progress):
             (`Greedy`), which is a law without spread that would say nothing, this is ``model``.
         drawn: tokens drawn at the candidates, where the order asks for them.
         gathered: the logits.
+        ask: further evaluations, for an order that looks ahead (`Ask`). Every one is counted.
     """
 
     candidates: Bool[Tensor, "rows length"]
@@ -119,10 +139,22 @@ class Board(Progress):
     sampled: Statistics
     drawn: Drawn | None
     gathered: Gathered
+    ask: Ask | None = None
 
     def view(self, name: str) -> Statistics:
         """The statistics called ``model`` or ``sampled``."""
         return self.sampled if name == "sampled" else self.model
+
+    def log_probability_of(
+        self, tokens: Int64[Tensor, "rows length"], where: Bool[Tensor, "rows length"]
+    ) -> Float64[Tensor, "rows length"]:
+        """Log-probability of tokens under the network's law at some positions, all asked for; NaN elsewhere."""
+        gathered = self.gathered
+        chosen = gathered.logits[gathered.slot[where]].gather(1, tokens[where][:, None]).squeeze(1)
+        value = torch.full_like(self.model.entropy, torch.nan)
+        value[where] = chosen.float().double() - self.model.log_normaliser[where]
+        # The most probable token's log-probability is known without cancellation.
+        return torch.where(where & (tokens == self.model.token), self.model.log_probability, value)
 
 
 @dataclass(frozen=True, eq=False)

@@ -293,6 +293,39 @@ class ProbabilityAbove:
 
 
 @dataclass(frozen=True)
+class Draft:
+    """Decide every position whose highest probability is above ``limit``, but not too many: WINO's wide draft.
+
+    At most the share ``share`` of the window's undecided positions, where that is below ``least`` that many, and never
+    more than ``most``; the best one where none passes. The numbers are those of the source's code.
+
+    Source: Hong et al., "Wide-In, Narrow-Out" (2507.18578).
+    """
+
+    limit: float = 0.6
+    share: float = 0.7
+    least: int = 5
+    most: int = 20
+    view: View = "model"
+
+    def __post_init__(self) -> None:
+        check_number(self, "limit", self.limit, 0, 1)
+        check_number(self, "share", self.share, 0, 1)
+        check_count(self, "least", self.least)
+        check_count(self, "most", self.most, self.least)
+        check_view(self, self.view)
+
+    def init(self, progress: Progress) -> None:
+        return None
+
+    def __call__(self, board: Board, ranking: Ranking, state: None) -> tuple[Bool[Tensor, "rows length"], None]:
+        # A whole number must not fall below itself by the rounding of the share.
+        most = (board.open.sum(dim=1) * self.share + 1e-9).floor().long().clamp(self.least, self.most)
+        passes = board.view(self.view).one_minus_probability < 1 - self.limit
+        return ranking.at_least_one(passes & ranking.take(most)), None
+
+
+@dataclass(frozen=True)
 class Factor:
     """Decide the longest prefix of the order in which the n-th probability is at least 1 - f / (n + 1) (Fast-dLLM)."""
 

@@ -261,6 +261,69 @@ class Defer:
         )
 
 
+@dataclass(frozen=True)
+class Planned:
+    """The order of path planning (`P2`): the token's log-probability, that of a decided position times ``eta``.
+
+    An undecided position stands by the token drawn there, a decided one by the token that it has, both under the
+    network's law. With ``eta`` above 1 decided positions are taken back more readily, with 0 never.
+
+    Source: Peng et al., "Path Planning for Masked Diffusion Model Sampling" (2502.03540), self-planning.
+    """
+
+    eta: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_number(self, "eta", self.eta, 0)
+
+    @property
+    def draws(self) -> bool:
+        return True
+
+    def __call__(self, board: Board) -> Float64[Tensor, "rows length"]:
+        assert board.drawn is not None
+        decided = board.candidates & ~board.undecided
+        if not bool(decided.any()):
+            return board.drawn.log_probability
+        kept = board.log_probability_of(board.tokens, decided)
+        # A token that the network rules out stays the last, whatever eta is.
+        return torch.where(decided, torch.where(kept > -torch.inf, kept * self.eta, kept), board.drawn.log_probability)
+
+
+@dataclass(frozen=True, eq=False)
+class Calibrated:
+    """Probability of the most probable token, weighted by how rare the token is: log min(p_1 (-log f), ``clip``).
+
+    Args:
+        frequencies: float tensor of shape (vocab,), f, how often each token occurs in a reference text; clamped from
+            below at 1e-12.
+        clip: the most that a position can score.
+
+    With `Prior` and its ``decay`` this is the PC sampler: ``Prior(Calibrated(f), decay=0.25)``.
+
+    Source: Huang et al., "PC-Sampler: Position-Aware Calibration of Decoding Bias in Masked Diffusion Models"
+    (2508.13021).
+    """
+
+    frequencies: Tensor
+    clip: float = 10.0
+
+    def __post_init__(self) -> None:
+        table = self.frequencies
+        if not isinstance(table, torch.Tensor) or table.dim() != 1 or not table.is_floating_point() or not len(table):
+            raise UserError("Calibrated: frequencies must be a floating tensor of shape (vocab,)")
+        if not bool((table.isfinite() & (table >= 0) & (table <= 1)).all()):
+            raise UserError("Calibrated: frequencies must lie in [0, 1]")
+        check_number(self, "clip", self.clip, 0, low_open=True)
+
+    def __call__(self, board: Board) -> Float64[Tensor, "rows length"]:
+        token = board.model.token.clamp(min=0)
+        if bool((token >= len(self.frequencies)).any()):
+            raise UserError(f"Calibrated: there are {len(self.frequencies)} frequencies, fewer than tokens")
+        table = -self.frequencies.to(token.device, torch.float64).clamp(min=1e-12).log()
+        return (board.model.probability * table[token]).clamp(min=1e-300, max=self.clip).log()
+
+
 def order_draws(order: Order) -> bool:
     """Whether an order looks at tokens drawn at the candidates."""
     return bool(getattr(order, "draws", False))

@@ -41,10 +41,12 @@ class Whole:
 class Blocks:
     """Blocks of ``size`` positions from left to right, counted from the first unknown position of each row.
 
-    Semi-autoregressive decoding. Given positions between unknown ones count towards a block's size.
+    Semi-autoregressive decoding. Given positions between unknown ones count towards a block's size. ``aligned`` blocks
+    are counted from the row's first position, as a block-causal network of that block size counts its own.
     """
 
     size: int
+    aligned: bool = False
 
     def __post_init__(self) -> None:
         check_count(self, "size", self.size)
@@ -53,8 +55,45 @@ class Blocks:
         if not canvas.length:
             return torch.zeros_like(canvas.tokens)
         positions = canvas.positions
+        if self.aligned:
+            return positions // self.size
         first = positions.masked_fill(~canvas.unknown, torch.iinfo(torch.int64).max).amin(dim=1, keepdim=True)
         return (positions - first).clamp_(min=0) // self.size
+
+
+@dataclass(frozen=True)
+class Dilated:
+    """Blocks from left to right, and inside a block positions far apart first, then those between them.
+
+    Stage j of a block of ``size`` positions holds those whose place in it is a multiple of floor(size / base^j), j = 1,
+    2, ..., and which no earlier stage holds: log_base(size) stages, in each of which neighbours are as far apart as can
+    be. With ``Schedule(1)``, one step for a stage, this is the dilated schedule. Blocks are counted as by `Blocks`.
+
+    Source: Luxembourg et al., "Plan for Speed: Dilated Scheduling for Masked Diffusion Language Models" (2506.19037).
+    """
+
+    size: int
+    base: int = 2
+
+    def __post_init__(self) -> None:
+        check_count(self, "size", self.size)
+        check_count(self, "base", self.base, 2)
+
+    def stages(self, canvas: Canvas) -> Int64[Tensor, "batch length"]:
+        if not canvas.length:
+            return torch.zeros_like(canvas.tokens)
+        positions = canvas.positions
+        first = positions.masked_fill(~canvas.unknown, torch.iinfo(torch.int64).max).amin(dim=1, keepdim=True)
+        offset = (positions - first).clamp_(min=0)
+        place = offset % self.size
+        level, spacings = torch.full_like(place, -1), []
+        spacing = self.size
+        while spacing > 1:
+            spacing //= self.base
+            spacings.append(max(spacing, 1))
+        for index, gap in enumerate(spacings or [1]):
+            level = torch.where((level < 0) & (place % gap == 0), index, level)
+        return offset // self.size * max(len(spacings), 1) + level
 
 
 @dataclass(frozen=True, init=False, repr=False)
