@@ -22,10 +22,13 @@ if TYPE_CHECKING:
     from anyorder.decoding.strategies import Strategy, strategies
     from anyorder.decoding.trace import read_trace, trace_decode, write_trace
     from anyorder.models.checkpoints import from_pretrained, push_to_hub, save_pretrained
+    from anyorder.models.families.causal import open_causal
+    from anyorder.models.families.tokenizers import load_tokenizer
     from anyorder.models.oracle import EnumeratedJoint, MarkovChain
     from anyorder.models.transformer import Transformer, TransformerConfig
     from anyorder.planning.budgets import (
         KLASS,
+        Draft,
         EntropyBelow,
         EntropyBound,
         Factor,
@@ -34,21 +37,26 @@ if TYPE_CHECKING:
         ProbabilityAbove,
         Schedule,
     )
+    from anyorder.planning.lookahead import Lookahead
     from anyorder.planning.orders import (
+        Calibrated,
         Defer,
         Entropy,
         LeftToRight,
         Margin,
         Noisy,
+        Planned,
         Prior,
         Random,
         SampledProbability,
         TopProbability,
     )
-    from anyorder.planning.remasking import MaskPredict
+    from anyorder.planning.reconsider import Reconsider
+    from anyorder.planning.remasking import P2, WINO, MaskPredict
+    from anyorder.planning.remdm import ReMDM
     from anyorder.planning.samplers import Greedy, MinP, Temperature, TopK, TopP
-    from anyorder.planning.stopping import EndOfHole, EndOfText
-    from anyorder.planning.windows import Blocks, Holes, Whole
+    from anyorder.planning.stopping import AnswerEntropy, EndOfHole, EndOfText, Prophet, Stops
+    from anyorder.planning.windows import Blocks, Dilated, Holes, Whole
 
 _HOME = {
     "core.canvas": ("DECIDED", "GIVEN", "PADDING", "UNDECIDED", "Canvas", "State"),
@@ -65,33 +73,41 @@ _HOME = {
     "decoding.strategies": ("Strategy", "strategies"),
     "decoding.trace": ("read_trace", "trace_decode", "write_trace"),
     "models.checkpoints": ("from_pretrained", "push_to_hub", "save_pretrained"),
+    "models.families.causal": ("open_causal",),
+    "models.families.tokenizers": ("load_tokenizer",),
     "models.oracle": ("EnumeratedJoint", "MarkovChain"),
     "models.transformer": ("Transformer", "TransformerConfig"),
     "planning.budgets": (
-        "KLASS",
+        "Draft",
         "EntropyBelow",
         "EntropyBound",
         "Factor",
         "Fixed",
+        "KLASS",
         "OneByOne",
         "ProbabilityAbove",
         "Schedule",
     ),
+    "planning.lookahead": ("Lookahead",),
     "planning.orders": (
+        "Calibrated",
         "Defer",
         "Entropy",
         "LeftToRight",
         "Margin",
         "Noisy",
+        "Planned",
         "Prior",
         "Random",
         "SampledProbability",
         "TopProbability",
     ),
-    "planning.remasking": ("MaskPredict",),
+    "planning.reconsider": ("Reconsider",),
+    "planning.remasking": ("MaskPredict", "P2", "WINO"),
+    "planning.remdm": ("ReMDM",),
     "planning.samplers": ("Greedy", "MinP", "Temperature", "TopK", "TopP"),
-    "planning.stopping": ("EndOfHole", "EndOfText"),
-    "planning.windows": ("Blocks", "Holes", "Whole"),
+    "planning.stopping": ("AnswerEntropy", "EndOfHole", "EndOfText", "Prophet", "Stops"),
+    "planning.windows": ("Blocks", "Dilated", "Holes", "Whole"),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
@@ -99,10 +115,14 @@ __all__ = [
     "DECIDED",
     "GIVEN",
     "KLASS",
+    "P2",
     "PADDING",
     "UNDECIDED",
+    "WINO",
+    "AnswerEntropy",
     "Blocks",
     "ByteTokenizer",
+    "Calibrated",
     "Canvas",
     "ChatTemplate",
     "ClassifierFree",
@@ -110,6 +130,8 @@ __all__ = [
     "Decoded",
     "Defer",
     "Denoiser",
+    "Dilated",
+    "Draft",
     "Edit",
     "EndOfHole",
     "EndOfText",
@@ -125,6 +147,7 @@ __all__ = [
     "LeftToRight",
     "Linear",
     "LogLinear",
+    "Lookahead",
     "Margin",
     "MarkovChain",
     "MaskPredict",
@@ -132,15 +155,20 @@ __all__ = [
     "NoiseSchedule",
     "Noisy",
     "OneByOne",
+    "Planned",
     "Polynomial",
     "Prior",
     "ProbabilityAbove",
+    "Prophet",
     "Random",
+    "ReMDM",
+    "Reconsider",
     "SampledProbability",
     "Schedule",
     "Session",
     "State",
     "Step",
+    "Stops",
     "Strategy",
     "Temperature",
     "Template",
@@ -155,6 +183,8 @@ __all__ = [
     "decode",
     "fold",
     "from_pretrained",
+    "load_tokenizer",
+    "open_causal",
     "push_to_hub",
     "read_holes",
     "read_text",
