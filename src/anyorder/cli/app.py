@@ -30,6 +30,7 @@ from anyorder.cli.compare import Compare
 from anyorder.cli.data import DATA
 from anyorder.cli.demo import Demo
 from anyorder.cli.experiment import Experiment
+from anyorder.cli.generate import Generate
 from anyorder.cli.solve import Solve
 from anyorder.cli.strategies import Strategies
 from anyorder.cli.train import Train
@@ -43,6 +44,7 @@ COMMANDS: Mapping[str, Any] = {
     "train": Train,
     "solve": Solve,
     "compare": Compare,
+    "generate": Generate,
     "strategies": Strategies,
     "view": View,
     "bench": BENCHES,
