@@ -27,7 +27,15 @@ EXPERIMENTS: Mapping[str, str] = MappingProxyType(
         "sampler-ablation": "which part of the published sampler makes margin and top probability differ",
         "order-analysis": "the model's order beside the solver's: rank correlation, strategies, where scores part ways",
         "batch-invariance": "decode the same puzzles in batches of 1, 7 and 256 and compare tokens, order and logits",
+        "figure2-scaling": "loss against compute of networks that learn text along one order, from near to far from it",
+        "figure2-text": "loss of one text model along four orders, place by place",
         "figure3": "generative perplexity and entropy of text against the number of steps, under six orders",
+        "reasoning-budgets": "arithmetic one position at a time against fixed k, MED, AR-MED, EB and thresholds",
+        "reasoning-early-exit": "stop reasoning once the answer is sure: calls saved against accuracy over gamma",
+        "reasoning-trace-scores": "trace score against final correctness along decoding; stop or mend weak traces",
+        "posterior-traces": "traces sampled with the answer given: validity, filtered by score, against prior ones",
+        "finetune-traces": "one round of fine-tuning on program traces, posterior traces, both",
+        "table4": "block size against accuracy on arithmetic, for four orders",
     }
 )
 """Name -> what it measures."""

@@ -131,7 +131,7 @@ def make_countdown(range_: CountdownRange, rng: random.Random, split: Split = "a
             assert value is not None
             left.append(value)
             steps.append(f"{a}{operator}{b}={value}")
-        if len(left) != 1 or not 1 <= left[0] <= range_.largest_number:
+        if len(steps) < range_.numbers - 1 or not 1 <= left[0] <= range_.largest_number:
             continue
         question = Countdown(tuple(numbers), left[0]).text
         if split == "any" or held_out(question) == (split == "held-out"):

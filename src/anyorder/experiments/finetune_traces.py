@@ -1,0 +1,248 @@
+"""One round of fine-tuning on traces: the program's, the model's own posterior ones, both; filtered or not.
+
+The second paper's Table 4 on the harder range of arithmetic. Posterior traces need questions and answers only: the
+answer is pinned, the trace is sampled. A filter keeps the best of a problem's samples by the trace score where that
+finds the answer likely. Every arm takes the same number of steps from the same model, under several seeds, and is
+judged on held-out problems.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from anyorder.evaluation.accuracy import paired_bootstrap, wilson
+from anyorder.experiments import records
+from anyorder.experiments.arithmetic import (
+    HELD_OUT_SEED,
+    decoded,
+    difficulty_of,
+    ends,
+    held_out_problems,
+    load_model,
+    model_name,
+)
+from anyorder.experiments.experiment import Experiment, Progress, Settings
+from anyorder.experiments.legs import Leg, folder_of, run_legs
+from anyorder.experiments.plots import COLOURS, figure
+from anyorder.experiments.posterior_traces import CHUNK, filters, merged, sampled, training_problems
+from anyorder.planning.budgets import EntropyBelow
+from anyorder.planning.orders import Entropy
+from anyorder.tasks.arithmetic import Problem, hole_lengths, problem_canvas
+from anyorder.training.finetune import FinetuneSettings, LoraSettings, Sequences, finetune
+from anyorder.training.settings import AdamWSettings, ObjectiveSettings, OptimizerSettings
+
+if TYPE_CHECKING:
+    from anyorder.models.transformer import Transformer
+
+PROBLEMS = {"smoke": 16, "cpu": 2048, "gpu": 16_384}
+SAMPLES = {"smoke": 2, "cpu": 2, "gpu": 4}
+STEPS = {"smoke": 3, "cpu": 240, "gpu": 2000}
+JUDGED = {"smoke": 12, "cpu": 1024, "gpu": 8192}
+SEEDS = {"smoke": (1,), "cpu": (1, 2, 3), "gpu": (1, 2, 3)}
+ARMS = ("program", "posterior", "posterior, filtered", "both, filtered")
+LORA = {"smoke": (), "cpu": (), "gpu": ("posterior, filtered",)}
+"""Arms that are also run with low-rank updates."""
+FILTER = "best, above log 1/2"
+
+
+def run(settings: Settings, progress: Progress) -> records.Record:
+    """Sample, fine-tune every arm under every seed, judge."""
+    since = time.time()
+    scale = settings.scale
+    model = load_model(settings)
+    facts = records.model_facts(model_name(settings), model)
+    problems = training_problems(model, PROBLEMS[scale])
+    judged = held_out_problems(model, "hard", JUDGED[scale], HELD_OUT_SEED + 2)
+    folder = folder_of(
+        settings,
+        "finetune-traces",
+        {"model": facts["fingerprint"], "sizes": [PROBLEMS[scale], SAMPLES[scale], STEPS[scale], JUDGED[scale]]},
+    )
+    parts = [problems[start : start + CHUNK] for start in range(0, len(problems), CHUNK)]
+    legs = [
+        Leg(
+            f"posterior-{index}",
+            lambda part=part, index=index: sampled(
+                model, part, SAMPLES[scale], pinned=True, seed=settings.seed + 1000 * index, device=settings.device
+            ),
+        )
+        for index, part in enumerate(parts)
+    ]
+    found = merged(
+        list(run_legs(legs, folder, settings, progress, "posterior traces").values()), [len(part) for part in parts]
+    )
+    sets = training_sets(problems, found)
+    runs: list[tuple[str, int | None, bool]] = [("base", None, False)]
+    runs += [(arm, seed, False) for arm in ARMS for seed in SEEDS[scale]]
+    runs += [(arm, seed, True) for arm in LORA[scale] for seed in SEEDS[scale]]
+    legs = [
+        Leg(
+            _file_name(arm, seed, lora),
+            lambda arm=arm, seed=seed, lora=lora: judged_after(
+                model, None if seed is None else sets[arm], judged, seed or 0, lora, settings
+            ),
+        )
+        for arm, seed, lora in runs
+    ]
+    results = list(run_legs(legs, folder, settings, progress, "fine-tuning").values())
+    rows = table(runs, results, sets)
+    by_arm = {line["arm"]: line for line in rows}
+    return records.Record(
+        name="finetune-traces",
+        scale=scale,
+        title=f"One round of fine-tuning on {len(problems):,} hard problems ({model_name(settings)})",
+        summary={
+            "base": by_arm["base"]["solved_share"],
+            **{arm: {"gain": by_arm[arm]["gain"], "of_program": by_arm[arm]["of_program"]} for arm in ARMS},
+        },
+        columns=[
+            "arm",
+            "rows",
+            "valid_share",
+            "seeds",
+            "solved_share",
+            "interval",
+            "lowest_share",
+            "highest_share",
+            "gain",
+            "gain_interval",
+            "of_program",
+        ],
+        rows=rows,
+        notes=[
+            "`solved`: right answers on held-out hard problems (MED, lambda 0.2), the mean over the seeds, with the "
+            "Wilson interval of all decodes; `gain`: points over the base, paired by problem, its interval over "
+            "problems (seeds averaged); `of program`: the gain over the gain of program traces. `valid`: share of "
+            "the arm's traces that are valid.",
+            "Published, LLaDA-8B Base on GSM8K: 51.2 %, fine-tuned on posterior traces 66.1 %, on human traces 64.6 % "
+            "(2510.19990).",
+        ],
+        run=records.run_facts(
+            seed=settings.seed,
+            device=settings.device,
+            since=since,
+            data=records.data_facts(
+                f"held-out hard expressions, seed {HELD_OUT_SEED + 2}", np.array([p.question for p in judged])
+            ),
+            model=facts,
+        ),
+    )
+
+
+def _file_name(arm: str, seed: int | None, lora: bool) -> str:
+    return f"{arm.replace(', ', '-')}{'-lora' if lora else ''}" + ("" if seed is None else f"-{seed}")
+
+
+def training_sets(problems: Sequence[Problem], found: dict[str, Any]) -> dict[str, tuple[list[Problem], float]]:
+    """The rows of every arm, and the share of them whose trace is valid.
+
+    "posterior" takes the first sample of each problem; a trace that does not fit its hole's text never occurs, as it
+    was decoded in it.
+    """
+    rows = [
+        dataclasses.replace(problems[index], trace=trace)
+        for index, trace in zip(found["problem"], found["trace"], strict=True)
+    ]
+    valid, index = np.array(found["valid"], bool), np.array(found["problem"])
+    first = np.concatenate([[True], index[1:] != index[:-1]])
+    kept = filters(found)[FILTER]
+    sets = {"program": (list(problems), 1.0)}
+    for arm, chosen in (("posterior", first), ("posterior, filtered", kept)):
+        picked = np.flatnonzero(chosen)
+        share = float(valid[picked].mean()) if len(picked) else 0.0
+        sets[arm] = ([rows[i] for i in picked], share)
+    mine, share = sets["posterior, filtered"]
+    both = [*problems, *mine]
+    sets["both, filtered"] = (both, (len(problems) + share * len(mine)) / len(both))
+    return sets
+
+
+def judged_after(
+    model: Transformer,
+    arm: tuple[list[Problem], float] | None,
+    judged: Sequence[Problem],
+    seed: int,
+    lora: bool,
+    settings: Settings,
+) -> dict[str, Any]:
+    """What the model makes of the held-out problems after a round on an arm's rows (None: without one)."""
+    if arm is not None and arm[0]:
+        tuning = FinetuneSettings(
+            steps=STEPS[settings.scale],
+            batch_size=min(64, len(arm[0])),
+            objective=ObjectiveSettings(weight="row", ordered=0.5),
+            optimizer=OptimizerSettings(adamw=AdamWSettings(rate=1e-3 if lora else 5e-4, beta2=0.95)),
+            lora=LoraSettings() if lora else None,
+            seed=seed,
+        )
+        model = finetune(model, as_sequences(arm[0], model), tuning)
+    parts = {"order": Entropy(), "budget": EntropyBelow(0.2, most=8), "stop": ends()}
+    return decoded(model, "hard", judged, parts, settings)
+
+
+def as_sequences(problems: Sequence[Problem], model: Transformer) -> Sequences:
+    """Whole rows with trace and answer to be learned."""
+    canvas = problem_canvas(problems, *hole_lengths(difficulty_of(model, "hard")), trace=True, pinned=True)
+    learned = torch.zeros_like(canvas.unknown)
+    for hole in canvas.holes.values():
+        learned = learned | hole
+    return Sequences(canvas.tokens, learned, canvas.attention_mask)
+
+
+def table(
+    runs: Sequence[tuple[str, int | None, bool]],
+    results: Sequence[dict[str, Any]],
+    sets: dict[str, tuple[list[Problem], float]],
+) -> list[dict[str, Any]]:
+    """One line per arm, seeds together."""
+    outcomes: dict[str, list[np.ndarray]] = {}
+    for (arm, _, lora), found in zip(runs, results, strict=True):
+        outcomes.setdefault(f"{arm}, LoRA" if lora else arm, []).append(np.array(found["right"], float))
+    base = np.mean(outcomes["base"], axis=0)
+    program = float((np.mean(outcomes["program"], axis=0) - base).mean())
+    rows = []
+    for arm, found in outcomes.items():
+        mean = np.mean(found, axis=0)
+        shares = [float(one.mean()) for one in found]
+        total = sum(len(one) for one in found)
+        line: dict[str, Any] = {
+            "arm": arm,
+            "seeds": len(found),
+            "solved_share": float(mean.mean()),
+            "interval": list(wilson(round(float(sum(one.sum() for one in found))), total)),
+            "lowest_share": min(shares),
+            "highest_share": max(shares),
+        }
+        if arm != "base":
+            held = sets[arm.removesuffix(", LoRA")]
+            gain = paired_bootstrap(mean, base, np.random.default_rng(0))
+            line |= {
+                "rows": len(held[0]),
+                "valid_share": held[1],
+                "gain": gain.mean,
+                "gain_interval": [gain.low, gain.high],
+                "of_program": gain.mean / program if program > 0 else None,
+            }
+        rows.append(line)
+    return rows
+
+
+def plot(record: records.Record, path: Path) -> None:
+    """Solved shares with the spread of the seeds."""
+    with figure(path, title=record.title, width=8.6) as axes:
+        for index, line in enumerate(record.rows):
+            share = 100 * line["solved_share"]
+            spread = [[share - 100 * line["lowest_share"]], [100 * line["highest_share"] - share]]
+            axes.bar(index, share, yerr=spread, color=COLOURS[index % len(COLOURS)], capsize=4)
+        axes.set_xticks(range(len(record.rows)), [line["arm"].replace(", ", ",\n") for line in record.rows])
+        axes.set_ylabel("right answers on held-out hard problems (%)")
+
+
+EXPERIMENT = Experiment(name="finetune-traces", scales=("smoke", "cpu", "gpu"), run=run, plot=plot)

@@ -1,0 +1,142 @@
+"""How many tokens at once: accuracy against evaluations on arithmetic, every strategy on the same unseen problems.
+
+One position at a time (by entropy, and from left to right) against fixed k, MED, AR-MED, EB-Sampler, probability
+thresholds, the factor rule and KLASS. Both holes stop at their end of text, for every strategy, and a baseline's
+evaluations are counted only where they decide text, so that nothing is won on padding.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+
+from anyorder.experiments import records
+from anyorder.experiments.arithmetic import (
+    HELD_OUT_SEED,
+    MARGIN,
+    Contender,
+    decoded,
+    ends,
+    held_out_problems,
+    load_model,
+    model_name,
+    row,
+)
+from anyorder.experiments.experiment import Experiment, Progress, Settings
+from anyorder.experiments.legs import Leg, folder_of, run_legs
+from anyorder.experiments.plots import Point, accuracy_against_evaluations
+from anyorder.planning.budgets import KLASS, EntropyBelow, EntropyBound, Factor, Fixed, OneByOne, ProbabilityAbove
+from anyorder.planning.orders import Entropy, LeftToRight, Random, TopProbability
+
+COUNTS = {"smoke": 16, "cpu": 4096, "gpu": 16_384}
+PUBLISHED = {
+    "entropy": "79.4 % at 256",
+    "MED 0.2": "79.9 % at 94",
+    "left to right": "76.95 %",
+    "left to right, k = 2": "62.31 %",
+    "left to right, k = 4": "33.58 %",
+}
+"""[N] on GSM8K with LLaDA-8B: accuracy, and evaluations where they are given. Fixed k there is in blocks."""
+COLUMNS = (
+    "strategy",
+    "count",
+    "solved_share",
+    "interval",
+    "nfe_mean",
+    "text_nfe_mean",
+    "fewer",
+    "difference",
+    "difference_interval",
+    "no_worse",
+    "published",
+)
+
+
+def contenders() -> list[Contender]:
+    """Every strategy; one that takes several positions is compared with one position at a time in its own order."""
+    any_order, text_order = "entropy", "left to right"
+    listed = [
+        Contender(any_order, {"order": Entropy(), "budget": OneByOne()}),
+        Contender(text_order, {"order": LeftToRight(), "budget": OneByOne()}),
+        Contender("random", {"order": Random(), "budget": OneByOne()}, any_order),
+        Contender("MED 0.2", {"order": Entropy(), "budget": EntropyBelow(0.2, most=8)}, any_order),
+        Contender("MED 0.05", {"order": Entropy(), "budget": EntropyBelow(0.05, most=8)}, any_order),
+        Contender("MED 0.5", {"order": Entropy(), "budget": EntropyBelow(0.5, most=8)}, any_order),
+        Contender("AR-MED 0.2", {"order": LeftToRight(), "budget": EntropyBelow(0.2, most=8)}, text_order),
+        Contender("EB 0.1", {"order": Entropy(), "budget": EntropyBound(0.1)}, any_order),
+        Contender(
+            "probability > 0.9", {"order": TopProbability(), "budget": ProbabilityAbove(0.9, prefix=False)}, any_order
+        ),
+        Contender("factor 1", {"order": TopProbability(), "budget": Factor(1.0)}, any_order),
+        Contender("KLASS", {"order": TopProbability(), "budget": KLASS()}, any_order),
+    ]
+    for k in (2, 4):
+        listed.append(Contender(f"entropy, k = {k}", {"order": Entropy(), "budget": Fixed(k)}, any_order))
+        listed.append(Contender(f"left to right, k = {k}", {"order": LeftToRight(), "budget": Fixed(k)}, text_order))
+    return listed
+
+
+def run(settings: Settings, progress: Progress) -> records.Record:
+    """Decode the problems under every strategy."""
+    since = time.time()
+    model = load_model(settings)
+    problems = held_out_problems(model, "normal", COUNTS[settings.scale])
+    facts = records.model_facts(model_name(settings), model)
+    listed = contenders()
+    legs = [
+        Leg(
+            contender.name.replace(" ", "-").replace(">", "above"),
+            lambda contender=contender: decoded(
+                model, "normal", problems, {**contender.parts, "stop": ends()}, settings
+            ),
+        )
+        for contender in listed
+    ]
+    folder = folder_of(settings, "reasoning-budgets", {"model": facts["fingerprint"], "count": len(problems)})
+    found = dict(
+        zip([c.name for c in listed], run_legs(legs, folder, settings, progress, "strategies").values(), strict=True)
+    )
+    rows = []
+    for contender in listed:
+        line = row(contender.name, found[contender.name], found.get(contender.baseline or ""))
+        rows.append({**line, "published": PUBLISHED.get(contender.name)})
+    questions = np.array([problem.question for problem in problems])
+    by_name = {line["strategy"]: line for line in rows}
+    headline = ("entropy", "MED 0.2", "entropy, k = 2", "left to right", "AR-MED 0.2", "left to right, k = 2")
+    return records.Record(
+        name="reasoning-budgets",
+        scale=settings.scale,
+        title=f"How many tokens at once: {len(problems):,} unseen expressions ({model_name(settings)})",
+        summary={name: _brief(by_name[name]) for name in headline},
+        columns=list(COLUMNS),
+        rows=rows,
+        notes=[
+            "Differences are to one position at a time in the same order, problem by problem; `no worse` means that "
+            f"the interval ends above -{100 * MARGIN:.1f} points. `fewer` is the evaluations on which that baseline "
+            "decided text over all evaluations of the strategy. Holes stop at their end of text everywhere.",
+            "`published`: LLaDA-8B on GSM8K (2510.19990), where fixed k is decoded in blocks; for the shape only.",
+        ],
+        run=records.run_facts(
+            seed=settings.seed,
+            device=settings.device,
+            since=since,
+            data=records.data_facts(f"held-out expressions, seed {HELD_OUT_SEED}", questions),
+            model=facts,
+        ),
+    )
+
+
+def _brief(line: dict) -> dict:
+    kept = ("solved_share", "interval", "count", "nfe_mean", "text_nfe_mean", "fewer", "difference", "no_worse")
+    return {name: line[name] for name in kept if name in line}
+
+
+def plot(record: records.Record, path: Path) -> None:
+    """Accuracy against evaluations."""
+    points = [Point(line["strategy"], line["nfe_mean"], line["solved_share"], *line["interval"]) for line in record.rows]
+    accuracy_against_evaluations(points, path, title=record.title)
+
+
+EXPERIMENT = Experiment(name="reasoning-budgets", scales=("smoke", "cpu", "gpu"), run=run, plot=plot)
