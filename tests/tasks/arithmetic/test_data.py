@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from anyorder.core.errors import UserError
+from anyorder.tasks.arithmetic import HARD, NORMAL, TOKENIZER, ArithmeticData, Hidden, held_out, make_problems
+
+
+def _texts(batch):
+    return [TOKENIZER.decode(row.tolist()) for row in batch.tokens]
+
+
+def test_a_batch_is_a_function_of_seed_and_step():
+    data = ArithmeticData()
+    one, two = data.batch(1, 5, 16), data.batch(1, 5, 16)
+    assert all(torch.equal(a, b) for a, b in zip(one, two, strict=True))
+    assert _texts(one) != _texts(data.batch(1, 6, 16))
+    assert _texts(one) != _texts(data.batch(2, 5, 16))
+
+
+def test_rows_are_whole_problems_that_are_not_held_out():
+    data = ArithmeticData(slack=3)
+    batch = data.batch(0, 0, 200)
+    assert batch.tokens.shape == (200, data.length)
+    assert batch.attention_mask is not None
+    assert not (batch.unknown & ~batch.attention_mask).any()
+    assert (batch.tokens != TOKENIZER.mask_token_id).all()
+    for text in _texts(batch):
+        head, _, answer = text.partition("\nA: ")
+        question, _, trace = head.removeprefix("Q: ").partition("\n")
+        assert not held_out(question)
+        assert trace.rpartition("=")[2] == answer
+
+
+@pytest.mark.parametrize(
+    ("hidden", "holes"),
+    [
+        (Hidden(0, 0, 0), {"trace", "answer"}),
+        (Hidden(1, 0, 0), {"trace"}),
+        (Hidden(0, 1, 0), {"answer"}),
+        (Hidden(0, 0, 1), {"part of the trace"}),
+    ],
+)
+def test_what_rows_hide(hidden, holes):
+    batch = ArithmeticData(hidden=hidden).batch(0, 0, 64)
+    whole = ArithmeticData(hidden=Hidden(0, 0, 0)).batch(0, 0, 64).unknown
+    assert batch.unknown.any(1).all()
+    assert not (batch.unknown & ~whole).any()
+    starts = [TOKENIZER.decode(row[~gap].tolist()) for row, gap in zip(batch.tokens, batch.unknown, strict=True)]
+    for text in starts:
+        trace, _, answer = text.removeprefix("Q: ").partition("\n")[2].partition("\nA: ")
+        assert bool(answer) == ("answer" not in holes)
+        if "part of the trace" not in holes:
+            assert bool(trace) == ("trace" not in holes)
+
+
+def test_the_shares_of_what_is_hidden():
+    data = ArithmeticData(hidden=Hidden(0.5, 0.0, 0.0))
+    whole = ArithmeticData(hidden=Hidden(0, 0, 0)).batch(3, 0, 1000).unknown.sum(1)
+    mine = data.batch(3, 0, 1000).unknown.sum(1)
+    assert abs((mine < whole).float().mean() - 0.5) < 0.07
+
+
+def test_spans_lie_within_the_trace_and_are_one_piece():
+    unknown = ArithmeticData(hidden=Hidden(0, 0, 1)).batch(0, 0, 100).unknown.long()
+    assert (torch.diff(unknown, dim=1, prepend=unknown[:, :1] * 0) == 1).sum(1).tolist() == [1] * 100
+
+
+def test_order_is_reading_order():
+    batch = ArithmeticData().batch(0, 0, 4)
+    assert batch.order is not None
+    assert (batch.order[:, 1:] > batch.order[:, :-1]).all()
+
+
+def test_given_problems_are_drawn_from():
+    problems = tuple(make_problems(NORMAL, 3, 0, "train"))
+    data = ArithmeticData(problems=problems)
+    assert len(data) == 3
+    assert {text.split("\n")[0][3:] for text in _texts(data.batch(0, 0, 60))} == {p.question for p in problems}
+
+
+def test_fingerprints_tell_data_apart():
+    prints = {
+        ArithmeticData().fingerprint,
+        ArithmeticData(slack=5).fingerprint,
+        ArithmeticData(((NORMAL, 1.0),)).fingerprint,
+        ArithmeticData(((HARD, 1.0),)).fingerprint,
+        ArithmeticData(hidden=Hidden(0.2)).fingerprint,
+    }
+    assert len(prints) == 5
+    assert ArithmeticData().fingerprint == ArithmeticData().fingerprint
+
+
+def test_bad_settings_are_refused():
+    for wrong in ({"mixture": ()}, {"mixture": ((NORMAL, 0.0),)}, {"slack": -1}, {"count": 0}):
+        with pytest.raises(UserError):
+            ArithmeticData(**wrong)
+    with pytest.raises(UserError):
+        Hidden(0.9, 0.2, 0.0)
+    with pytest.raises(UserError):
+        ArithmeticData().batch(0, 0, 0)
