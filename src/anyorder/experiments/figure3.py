@@ -291,7 +291,7 @@ def _notes(scale: Scale, real: dict[str, float], rows: list[dict[str, Any]], agr
 def plot(record: records.Record, path: Path) -> None:
     """Perplexity above, entropy below, against evaluations."""
     names = list(dict.fromkeys((row["order"], row["counts"]) for row in record.rows))
-    titles = [record.title, "Entropy of the same samples"]
+    titles = ["Generative perplexity of samples of one text model", "Token entropy of the same samples"]
     with panels(path, titles, columns=1, width=8.4, height=3.7) as (upper, lower):
         for index, (order, counts) in enumerate(names):
             rows = sorted(
@@ -299,7 +299,7 @@ def plot(record: records.Record, path: Path) -> None:
                 key=lambda row: row["evaluations"],
             )
             x = [row["evaluations"] for row in rows]
-            look = {
+            look: dict[str, Any] = {
                 "color": COLOURS[index % len(COLOURS)],
                 "marker": MARKERS[index % len(MARKERS)],
                 "linestyle": "--" if counts == "binomial" else "-",

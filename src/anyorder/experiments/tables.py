@@ -8,7 +8,7 @@
 
 and ``python -m anyorder.experiments.tables --write`` fills them from ``results/NAME.json``. ``--check`` changes nothing
 and fails where the text differs. A column's name decides its form: a ``..._share`` is a percentage, an ``...interval``
-a range of percentages, anything else a number or a word.
+a range of percentages, ``...nats...`` a number of three decimals, anything else a number or a word.
 """
 
 from __future__ import annotations
@@ -52,6 +52,8 @@ def cell(column: str, value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, int):
         return f"{value:,}"
+    if isinstance(value, float) and "nats" in column:
+        return f"{value:.3f}"
     if isinstance(value, float):
         return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}" if abs(value) < 1 else f"{value:.1f}"
     return str(value).replace("|", "\\|")

@@ -268,11 +268,13 @@ class _SplitFile:
             values = values[len(part) :]
 
     def _open(self) -> IO[bytes]:
-        if self._file is None or self._shards[-1][1] == self._limit:
-            self.close()
-            self._shards.append([f"{self._name}-{len(self._shards):05d}.bin", 0])
-            self._file = (self._folder / self._shards[-1][0]).open("wb")
-        return self._file
+        """The file to write on, a new one where the last is full."""
+        if self._file is not None and self._shards[-1][1] < self._limit:
+            return self._file
+        self.close()
+        self._shards.append([f"{self._name}-{len(self._shards):05d}.bin", 0])
+        self._file = file = (self._folder / self._shards[-1][0]).open("wb")
+        return file
 
     def close(self) -> None:
         if self._file is not None:
