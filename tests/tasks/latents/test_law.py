@@ -60,9 +60,9 @@ def test_places_and_fingerprints(law: LatentLaw) -> None:
     assert law.unknown.sum() == law.size == law.length - law.padding
     assert (law.ranks[law.latent_positions] == 0).all()
     assert (law.ranks[law.observation_positions] == 1).all()
-    assert law.fingerprint == LatentLaw(
-        "again", law.latents, law.observations, law.prior, law.pi, law.padding
-    ).fingerprint
+    assert (
+        law.fingerprint == LatentLaw("again", law.latents, law.observations, law.prior, law.pi, law.padding).fingerprint
+    )
     assert len({other.fingerprint for other in LAWS}) == len(LAWS)
 
 
@@ -181,7 +181,7 @@ def test_tokens_of_no_value_are_refused() -> None:
     law = planted_colouring(4, 3, colours=5)
     tokens = law.sample(2, np.random.default_rng(0))
     tokens[0, law.observation_positions[0]] = 5
-    with pytest.raises(UserError, match="at a observation|at a latent|observation that is no value"):
+    with pytest.raises(UserError, match="no value of it"):
         law.split(tokens)
     with pytest.raises(UserError, match="sequences of 7 tokens"):
         law.split(tokens[:, :-1])

@@ -26,15 +26,13 @@ from anyorder.tasks.latents.propagation import certainty, null_free_entropy, sta
 def enumerated(graph: FactorGraph) -> tuple[np.ndarray, float]:
     """Exact marginals and log of the sum over all values."""
     seen, (variables, m) = graph.observations, graph.prior.shape
-    marginals, total = np.zeros((variables, m)), 0.0
-    for values in itertools.product(range(m), repeat=variables):
-        weight = np.prod([graph.prior[i, value] for i, value in enumerate(values)])
-        for scope, which, value in zip(seen.scopes, seen.which, graph.values, strict=True):
-            if value >= 0:
-                weight *= seen.tables[(which, value, *(values[i] for i in scope))]
-        total += weight
-        marginals[np.arange(variables), values] += weight
-    return marginals / total, float(np.log(total))
+    values = np.array(list(itertools.product(range(m), repeat=variables)))
+    weight = graph.prior[np.arange(variables), values].prod(1)
+    for scope, which, value in zip(seen.scopes, seen.which, graph.values, strict=True):
+        if value >= 0:
+            weight *= seen.tables[(which, value, *values[:, scope].T)]
+    marginals = np.stack([(weight[:, None] * (values == value)).sum(0) for value in range(m)], axis=1)
+    return marginals / weight.sum(), float(np.log(weight.sum()))
 
 
 def random_tables(rng: np.random.Generator, count: int, q: int, m: int, k: int) -> np.ndarray:
@@ -75,19 +73,19 @@ def test_trees_are_exact(k: int, m: int, factors: int, seed: int) -> None:
 
 
 def test_small_loopy_graphs_are_close_to_enumeration() -> None:
-    """NAE with k = m = 3, soft by 10 % noise, 9 variables, D = 3: mean error below 0.02, largest below 0.12."""
+    """NAE with k = m = 3, soft by 30 % noise, 9 variables, D = 3: mean error below 0.01, largest below 0.05."""
     errors = []
     for seed in range(8):
         rng = np.random.default_rng(seed)
         planted = plant(not_all_equal(3, 3), 9, 3.0, rng, observed="all")
-        soft = LocalObservations.of(planted.predicate, planted.graph.observations.scopes, noise=0.1)
+        soft = LocalObservations.of(planted.predicate, planted.graph.observations.scopes, noise=0.3)
         graph = FactorGraph(soft, planted.graph.values, rng.exponential(size=(9, 3)))
         wanted, _ = enumerated(graph)
         found = propagate(graph, damping=0.2, tolerance=1e-10)
         assert found.converged
         errors.append(np.abs(found.beliefs - wanted))
-    assert np.mean(errors) < 0.02
-    assert np.max(errors) < 0.12
+    assert np.mean(errors) < 0.01
+    assert np.max(errors) < 0.05
 
 
 def test_an_empty_graph_gives_the_prior() -> None:

@@ -8,6 +8,10 @@ runs on each row by itself until its messages rest. Then
 exact where the factors, the unknown observation among them, form a tree, an approximation elsewhere. It scales to any
 number of latents, where `exact.ExactPosterior` cannot go.
 
+Its limit is symmetry. Under not-all-equal every setting has a mirror image (colours can be renamed), so as long as no
+latent is known all beliefs are uniform, and what several observations together say of one more is lost: the posterior
+is a mixture of mirror images, and one set of beliefs cannot hold a mixture. One known latent breaks the symmetry.
+
 Contradicting evidence, which several tokens drawn at once can produce, is passed over message by message; ``report``
 says how often.
 """

@@ -248,7 +248,7 @@ def rows(scopes, starts, edges, which, tables, digits, latents, observed, prior,
         for i in range(variables):
             known = latents[row, i]
             for c in range(m):
-                given[i, c] = prior[i, c] if known < 0 else float(known == c)
+                given[i, c] = prior[i, c] if known < 0 else (1.0 if known == c else 0.0)
         active = np.flatnonzero(observed[row] >= 0)
         incoming[:] = 1.0 / m
         outgoing[:] = 1.0 / m

@@ -214,6 +214,20 @@ def plant(
     return Planted(FactorGraph(seen, values, prior), truth, predicate, observed)
 
 
+def scatter(
+    predicate: Predicate, variables: int, degree: float, rng: np.random.Generator, *, observed: Observed = "satisfied"
+) -> FactorGraph:
+    """A graph of the same degree with nothing planted: uniform scopes, and values of g drawn for themselves."""
+    check_observed(observed)
+    count = round(degree * variables / predicate.k)
+    if variables < predicate.k or count < 1:
+        raise UserError(f"no constraint: N = {variables}, D = {degree:g}, k = {predicate.k}")
+    scopes = random_scopes(variables, count, predicate.k, rng)
+    values = np.ones(count, np.int64) if observed == "satisfied" else (rng.random(count) < predicate.share).astype(int)
+    prior = np.full((variables, predicate.m), 1 / predicate.m)
+    return FactorGraph(LocalObservations.of(predicate, scopes), values, prior)
+
+
 def starting_messages(
     planted: Planted, start: Start, rng: np.random.Generator | None = None
 ) -> Float[np.ndarray, "E m"]:
@@ -235,11 +249,15 @@ def solve_planted(
     start: Start,
     rng: np.random.Generator | None = None,
     *,
-    damping: float = 0.0,
+    damping: float = 0.3,
     tolerance: float = 1e-4,
     most: int = 500,
 ) -> FixedPoint:
-    """Belief propagation on a planted problem, with the field that its ensemble asks for."""
+    """Belief propagation on a planted problem, with the field that its ensemble asks for.
+
+    Messages that start far from uniform ones may oscillate for ever without some damping, even where the planted values
+    are easy to find.
+    """
     return propagate(
         planted.graph,
         messages=starting_messages(planted, start, rng),

@@ -41,7 +41,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from anyorder.core.errors import UserError
-from anyorder.tasks.latents.propagation import Observed, Planted, check_observed, plant
+from anyorder.tasks.latents.propagation import FactorGraph, Observed, check_observed, scatter
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -106,15 +106,19 @@ def _observed_values(predicate: Predicate, observed: Observed) -> list[tuple[int
     return chosen
 
 
-def measured_growth(planted: Planted, rng: np.random.Generator, *, warm_up: int = 30, steps: int = 30) -> float:
+def measured_growth(
+    predicate: Predicate, graph: FactorGraph, rng: np.random.Generator, *, warm_up: int = 20, steps: int = 30
+) -> float:
     """r measured: the geometric mean growth of a random change over ``steps`` iterations on this graph.
 
-    The linearised messages are iterated; the uniform mode is projected out after every one.
+    The linearised messages are iterated; the uniform mode is projected out after every one. The graph should have
+    nothing planted (`propagation.scatter`): planted values add m - 1 directions of growth (k - 1) D lambda^2, which is
+    r^2, and at the threshold, where all of these are 1, a finite graph pushes the largest up by a tenth.
     """
     if warm_up < 0 or steps < 1:
         raise UserError(f"need warm_up >= 0 and steps >= 1, not {warm_up} and {steps}")
-    linear = _Linear(planted)
-    m = planted.predicate.m
+    linear = _Linear(predicate, graph)
+    m = predicate.m
     change = rng.standard_normal((linear.edges, m))
     rates = []
     for step in range(warm_up + steps):
@@ -130,8 +134,7 @@ def measured_growth(planted: Planted, rng: np.random.Generator, *, warm_up: int 
 class _Linear:
     """The derivative of belief propagation at the uniform messages, and its uniform mode."""
 
-    def __init__(self, planted: Planted) -> None:
-        graph, predicate = planted.graph, planted.predicate
+    def __init__(self, predicate: Predicate, graph: FactorGraph) -> None:
         self._k, self._starts, self._order = graph.observations.k, graph.starts, graph.edges
         self._scopes = graph.observations.scopes.ravel()
         self.edges = self._scopes.size
@@ -211,8 +214,8 @@ def measured_stability(
 ) -> MeasuredThreshold:
     """D_KS without the formula: from D = ``start``, D <- D / r(D)^2 on fresh graphs until r is 1 within ``tolerance``.
 
-    r^2 is in proportion to D up to the threshold (and to D^2 beyond it, where the planted direction leads), so that
-    the steps go straight there; ``graphs`` further graphs at the place found give the mean and its error.
+    r^2 is in proportion to D, so that the steps go straight there; ``graphs`` further graphs at the place found give
+    the mean and its error.
 
     Raises:
         UserError: the changes shrink at every degree that fits the graph (D above N), as with parity.
@@ -222,7 +225,7 @@ def measured_stability(
     degree, seen = start, []
 
     def measure(at: float) -> float:
-        r = measured_growth(plant(predicate, variables, at, rng, observed=observed), rng)
+        r = measured_growth(predicate, scatter(predicate, variables, at, rng, observed=observed), rng)
         seen.append((at, r))
         return r
 
