@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from anyorder.core.tokenizers import ByteTokenizer, Tokenizer
     from anyorder.decoding.decoder import decode, stream
     from anyorder.decoding.guidance import ClassifierFree
+    from anyorder.decoding.leave_out import LeaveOut
     from anyorder.decoding.result import Decoded, Step
     from anyorder.decoding.strategies import Strategy, strategies
     from anyorder.decoding.trace import read_trace, trace_decode, write_trace
@@ -69,6 +70,7 @@ _HOME = {
     "core.tokenizers": ("ByteTokenizer", "Tokenizer"),
     "decoding.decoder": ("decode", "stream"),
     "decoding.guidance": ("ClassifierFree",),
+    "decoding.leave_out": ("LeaveOut",),
     "decoding.result": ("Decoded", "Step"),
     "decoding.strategies": ("Strategy", "strategies"),
     "decoding.trace": ("read_trace", "trace_decode", "write_trace"),
@@ -144,6 +146,7 @@ __all__ = [
     "Geometric",
     "Greedy",
     "Holes",
+    "LeaveOut",
     "LeftToRight",
     "Linear",
     "LogLinear",

@@ -32,6 +32,10 @@ ORDERS: Mapping[str, Factory] = {
     "prior-decay": lambda: ao.Prior(ao.TopProbability(log=True), decay=0.3),
     "prior-bias": lambda: ao.Prior(ao.Margin(), bias=torch.tensor([0.3, 0.0, -0.2])),
     "defer": lambda: ao.Defer(ao.Margin(), 1),
+    "planned": lambda: ao.Planned(eta=2.0),
+    "calibrated": lambda: ao.Prior(ao.Calibrated(torch.tensor([0.3, 0.2, 0.1, 0.1, 0.1, 0.1, 0.1])), decay=0.1),
+    "lookahead": lambda: ao.Lookahead(candidates=3),
+    "lookahead-left": lambda: ao.Lookahead(ao.LeftToRight(), candidates=2, sure=0.6),
     "defer-drawn": lambda: ao.Defer(ao.SampledProbability(), (1, 2)),
 }
 
@@ -51,6 +55,7 @@ BUDGETS: Mapping[str, Factory] = {
     "probability-above-all": lambda: ao.ProbabilityAbove(0.5, prefix=False),
     "factor": lambda: ao.Factor(1.5),
     "klass": lambda: ao.KLASS(limit=0.4, divergence=0.5, history=1),
+    "draft": lambda: ao.Draft(0.3, share=0.6, least=2, most=3),
 }
 
 SAMPLERS: Mapping[str, Factory] = {
@@ -67,6 +72,7 @@ WINDOWS: Mapping[str, Factory] = {
     "whole": ao.Whole,
     "blocks": lambda: ao.Blocks(4),
     "blocks-of-one": lambda: ao.Blocks(1),
+    "dilated": lambda: ao.Dilated(6),
     "holes": lambda: ao.Holes("second", "first"),
     "holes-in-blocks": lambda: ao.Holes("second", inside=ao.Blocks(3)),
 }
@@ -75,11 +81,23 @@ REMASKS: Mapping[str, Factory] = {
     "none": lambda: None,
     "mask-predict": lambda: ao.MaskPredict(5),
     "mask-predict-cosine": lambda: ao.MaskPredict(9, ao.Cosine()),
+    "p2": lambda: ao.P2(6),
+    "wino": lambda: ao.WINO(0.5),
+    "remdm-cap": lambda: ao.ReMDM(6, "cap", eta=0.4),
+    "remdm-rescale": lambda: ao.ReMDM(7, "rescale", eta=0.6, schedule=ao.Cosine()),
+    "remdm-conf": lambda: ao.ReMDM(6, "conf"),
+    "remdm-loop": lambda: ao.ReMDM(20, "loop", eta=0.3, on=0.6, off=0.2),
+    "reconsider": lambda: ao.Reconsider(30, doubt=0.2, agree=0.3),
+    "reconsider-few": lambda: ao.Reconsider(9, doubt=0.1, agree=0.9, groups=3, alternatives=2, depth=1),
 }
 
 STOPS: Mapping[str, Factory] = {
     "none": lambda: None,
     "end-of-hole": lambda: ao.EndOfHole("first"),
     "end-of-text": lambda: ao.EndOfText(1),
+    "answer-entropy": lambda: ao.AnswerEntropy(4.0, hole="first"),
+    "prophet": lambda: ao.Prophet(1.2, 1.0, 0.5),
+    "prophet-in-hole": lambda: ao.Prophet(1.0, 0.8, 0.5, hole="second"),
+    "several": lambda: ao.Stops(ao.EndOfText(1, hole="second"), ao.AnswerEntropy(3.0, hole="first"), ao.Prophet(2.0)),
     "end-of-text-in-hole": lambda: ao.EndOfText((1, 2), hole="second"),
 }

@@ -14,6 +14,14 @@ from torch import Tensor
 
 import anyorder as ao
 from anyorder.planning.budgets import Quota
+from anyorder.planning.remasking import Revision
+from anyorder.planning.stopping import Ending
+
+
+DECIDE = ("prophet", "prophet-in-hole", "several")
+"""Stop rules that decide what is left, so that a row they ended can be complete."""
+IDLE = ("p2", "reconsider")
+"""Remask rules with steps that only look or take back."""
 
 
 def one_at_a_time() -> list[Any]:
@@ -71,8 +79,10 @@ def test_laws_of_the_loop(chosen: dict[str, str]) -> None:
     decided = result.state == ao.DECIDED
     undecided = result.state == ao.UNDECIDED
     assert torch.equal(decided | undecided, canvas.unknown)
-    stopped = [reason not in ("complete", "evaluation_limit") for reason in result.finish_reason]
-    assert undecided.any(dim=1).tolist() == stopped
+    stopped = torch.tensor([reason not in ("complete", "evaluation_limit") for reason in result.finish_reason])
+    assert not bool((undecided.any(dim=1) & ~stopped).any())
+    if chosen.get("stop") not in DECIDE:
+        assert torch.equal(undecided.any(dim=1), stopped)
     assert (result.tokens[undecided] == MASK).all()
 
     # The mask token is never decided on; statistics stand exactly where something was decided.
@@ -86,9 +96,11 @@ def test_laws_of_the_loop(chosen: dict[str, str]) -> None:
 
     # nfe counts real calls: in all, and for the row that takes longest. A finished row takes part in none.
     assert int(result.nfe.sum()) == denoiser.rows
-    assert int(result.nfe.max()) == denoiser.calls
+    ahead = chosen.get("order", "").startswith("lookahead")
+    assert int(result.nfe.max()) == denoiser.calls or ahead
     assert torch.equal(result.nfe == 0, ~canvas.unknown.any(dim=1))
-    if "stop" not in chosen or chosen["stop"] == "none":
+    again = chosen.get("remask", "").startswith("reconsider")
+    if chosen.get("stop", "none") == "none" and not ahead and not again:
         assert torch.equal(result.step_of.amax(dim=1) + 1, result.nfe)
 
     # Logits are asked for at undecided positions (or reopened ones) and nowhere else.
@@ -150,6 +162,8 @@ def test_every_position_is_decided_once_unless_remasked(chosen: dict[str, str]) 
 
 @pytest.mark.parametrize("chosen", one_at_a_time())
 def test_a_threshold_or_count_reveals_at_least_one_of_every_row(chosen: dict[str, str]) -> None:
+    if chosen.get("remask", "").startswith(IDLE):
+        pytest.skip("it can pass a step without deciding anything")
     for step in ao.stream(HashDenoiser(), make_canvas(), **parts(chosen)):
         assert bool(step.revealed.any(dim=1).all())
 
@@ -411,9 +425,9 @@ class Grudging:
     def reopen(self, progress: Any) -> Tensor:
         return torch.zeros_like(progress.unknown)
 
-    def __call__(self, board: Any, chosen: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+    def __call__(self, board: Any, chosen: Tensor, drawn: Any, state: Tensor) -> tuple[Revision, Tensor]:
         assert len(state) == len(chosen)
-        return board.unknown, state + 1
+        return Revision(chosen, board.unknown), state + 1
 
 
 @pytest.mark.parametrize("window", WINDOWS)
@@ -475,9 +489,9 @@ class Enough:
     def init(self, progress: Any) -> Tensor:
         return torch.zeros_like(progress.seeds)
 
-    def __call__(self, progress: Any, board: Any, state: Tensor) -> tuple[Tensor, Tensor]:
+    def __call__(self, progress: Any, board: Any, state: Tensor) -> tuple[Ending, Tensor]:
         assert len(state) == len(progress.tokens)
-        return (state + 1 >= self.steps)[:, None].expand_as(progress.unknown), state + 1
+        return Ending((state + 1 >= self.steps)[:, None].expand_as(progress.unknown)), state + 1
 
 
 @pytest.mark.parametrize("remask", [None, ao.MaskPredict(8)])

@@ -33,7 +33,7 @@ def run(settings: Settings, progress: Progress) -> records.Record:
     model = from_pretrained(settings.model, device=settings.device)
     contenders = [comparison.Contender(name, strategies[name]) for name in FIRST]
     for name, strategy in strategies.items():
-        if name not in FIRST:
+        if name not in FIRST and not strategy.holes:
             contenders.append(comparison.Contender(name, strategy, OTHERS[settings.scale]))
     outcomes = list(
         comparison.compare(
