@@ -10,7 +10,7 @@ from typing import Literal
 from anyorder.core.errors import UserError
 from anyorder.experiments.records import Record
 
-Scale = Literal["smoke", "cpu", "gpu"]
+Scale = Literal["smoke", "cpu", "gpu", "paper"]
 Progress = Callable[[str, int, int], None]
 """Called with (piece of work, done, total)."""
 
@@ -24,7 +24,8 @@ class Settings:
     """How an experiment is run.
 
     Attributes:
-        scale: "smoke" takes seconds and shows that it works; "cpu" is for two cores; "gpu" for one GPU.
+        scale: "smoke" takes seconds and shows that it works; "cpu" is for two cores; "gpu" for one GPU;
+            "paper" is the published length (most experiments only plan it).
         out: folder of the record, the table and the figure.
         work: folder of what a long run keeps to be continued.
         data: folder or file of puzzles, where the experiment reads some.

@@ -165,8 +165,8 @@ class CachedSession:
                 entry += 1
         if self._hidden is None:
             self._hidden = hidden.new_zeros(rows, length, hidden.shape[-1])
-        kept: Tensor = self._hidden
-        kept.view(rows * length, -1)[place] = hidden[: rows * width][active]
+        assert self._hidden is not None
+        self._hidden.view(rows * length, -1)[place] = hidden[: rows * width][active]
         self._valid = torch.maximum(self._valid, needed)
 
     def _mask(self, column: Int[Tensor, "rows width"], like: Tensor) -> Tensor:
