@@ -272,10 +272,11 @@ def overlap(planted: Planted, beliefs: Float[np.ndarray, "N m"]) -> float:
     """How much of the truth the beliefs know: 0 for a guess, 1 for all of it.
 
     (share of variables whose most probable value is the planted one - 1/m) / (1 - 1/m), under the renaming of values
-    that leaves the predicate as it is and fits best. Ties go at random to nobody: a uniform belief counts 1/m.
+    that leaves the predicate as it is and fits best. Values within 0.001 of the most probable one tie and share the
+    vote, so a uniform belief counts 1/m whatever is left of its start.
     """
     m = planted.predicate.m
-    best = beliefs >= beliefs.max(1, keepdims=True) - 1e-9
+    best = beliefs >= beliefs.max(1, keepdims=True) - 1e-3
     votes = best / best.sum(1, keepdims=True)
     confusion = np.zeros((m, m))
     np.add.at(confusion, planted.truth, votes)
