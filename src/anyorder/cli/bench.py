@@ -130,6 +130,47 @@ class BenchData:
 
 
 @dataclass(frozen=True)
+class BenchZebra:
+    """Making and solving Zebra puzzles on one core; baseline: a SAT solver on the same puzzles (needs python-sat)."""
+
+    sizes: tuple[str, ...] = ("4x4", "5x5", "6x6")
+    """houses x attributes, measured apart"""
+    count: int = 1000
+    """puzzles of each size to make in a round"""
+    peer_count: int = 100
+    """of them, those that search and SAT solver both solve"""
+    repeats: int = 3
+    """rounds; medians are reported"""
+    seed: int = 0
+    """of the first round"""
+    json: PathOption = None
+    """write the figures and the facts of the run as JSON"""
+
+    def __post_init__(self) -> None:
+        at_least("--count", self.count, 1)
+        at_least("--peer-count", self.peer_count, 1)
+        at_least("--repeats", self.repeats, 1)
+        at_least("--seed", self.seed, 0)
+
+    def run(self) -> None:
+        """Measure, record, print."""
+        since = time.time()
+        from anyorder.bench.zebra import bench_zebra
+        from anyorder.tasks.zebra.rules import parse_size
+
+        with screen.steps() as progress:
+            result = bench_zebra(
+                tuple(map(parse_size, self.sizes)),
+                count=self.count,
+                peer_count=self.peer_count,
+                repeats=self.repeats,
+                seed=self.seed,
+                progress=progress,
+            )
+        _finish(result, self.json, since, "cpu", seed=self.seed)
+
+
+@dataclass(frozen=True)
 class BenchTrain:
     """Training step against the machine's matrix-multiply rate, measured in the same run."""
 
@@ -175,7 +216,13 @@ class BenchTrain:
         _finish(result, self.json, since, str(device))
 
 
-BENCHES = {"decode": BenchDecode, "statistics": BenchStatistics, "data": BenchData, "train": BenchTrain}
+BENCHES = {
+    "decode": BenchDecode,
+    "statistics": BenchStatistics,
+    "data": BenchData,
+    "zebra": BenchZebra,
+    "train": BenchTrain,
+}
 
 
 def _finish(

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from anyorder.cli import screen
+from anyorder.cli.data_text import TextData
+from anyorder.cli.data_zebra import ZebraData
 from anyorder.cli.options import IntOption, at_least
 from anyorder.core.errors import UserError
 
@@ -82,5 +84,5 @@ def parse_box(text: str) -> Box:
     return Box(int(rows), int(columns))
 
 
-DATA = {"sudoku": SudokuData}
+DATA = {"sudoku": SudokuData, "zebra": ZebraData, "text": TextData}
 """Task -> the command that makes data for it."""

@@ -204,4 +204,3 @@ def drawn_rows(count: int, seed: int, step: int, size: int) -> NDArray[np.int64]
     epochs, which = np.unique(place // count, return_inverse=True)
     keys = [np.random.SeedSequence([seed, int(epoch)]).generate_state(1, np.uint64)[0] for epoch in epochs]
     return permuted(place % count, np.array(keys, np.uint64)[which], count)
-

@@ -304,10 +304,10 @@ def _joint(w, s, c, d):
 def _taken(items, at, level, h):
     """Whether an earlier item of the same attribute is in house ``h``."""
     a = items[level] // 6
+    taken = False
     for i in range(level):
-        if at[i] == h and items[i] // 6 == a:
-            return True
-    return False
+        taken |= at[i] == h and items[i] // 6 == a
+    return taken
 
 
 @inner

@@ -14,16 +14,19 @@ from anyorder.tasks.sudoku.bits import below, lowest, mixed, shuffle
 from .deduction import CLOSED_SET, SOLVED, deduce, satisfies
 from .jit import inner
 from .layout import CLUES, FORWARD, HOUSES, ITEM, MIDDLE, RECORDING
-from .rules import KIND, MOST, MOST_CLUES, NUMBER, X, Y, Z, Kind
+from .rules import KIND, MOST, MOST_CLUES, NUMBER, Kind, X, Y, Z
 from .state import add_clue, load
 
-_DRAWS = 4000
-"""Clues drawn for one puzzle before it is given up."""
+_DRAWS, _TRIES = 2000, 64
+"""Clues drawn for one puzzle, and items drawn for a clue, before they are given up."""
 _AT_END, _SAME, _DIFFERENT, _RIGHT, _JUST_RIGHT = 2, 3, 4, 8, 6
 _LEFT, _JUST_LEFT, _NEXT, _N_BETWEEN, _BETWEEN = 7, 5, 9, 12, 13
 assert (_AT_END, _SAME, _DIFFERENT) == (Kind.AT_END, Kind.SAME_HOUSE, Kind.DIFFERENT_HOUSE)
-assert (_RIGHT, _JUST_RIGHT, _LEFT, _JUST_LEFT) == (
-    *(Kind.RIGHT_OF, Kind.JUST_RIGHT_OF, Kind.LEFT_OF, Kind.JUST_LEFT_OF),
+assert (*(Kind.RIGHT_OF, Kind.JUST_RIGHT_OF, Kind.LEFT_OF, Kind.JUST_LEFT_OF),) == (
+    _RIGHT,
+    _JUST_RIGHT,
+    _LEFT,
+    _JUST_LEFT,
 )
 assert (_NEXT, _N_BETWEEN, _BETWEEN) == (Kind.NEXT_TO, Kind.N_BETWEEN, Kind.BETWEEN)
 
@@ -61,10 +64,20 @@ def _add_until_solved(w, s, houses, attributes, weights, place):
     for kind in range(weights.shape[0]):
         total += weights[kind]
     clue = w.scratch[6]
+    found = False
     for _ in range(_DRAWS):
         if w.notes[CLUES] == MOST_CLUES:
             return False
-        if not _draw_clue(w, houses, attributes, weights, total, place, clue) or not _says_more(w, s, clue):
+        ticket, kind = below(w.stream, total), 0
+        while ticket >= weights[kind]:
+            ticket -= weights[kind]
+            kind += 1
+        # The kind first, then items for which it holds: else the kinds that hold oftener would be drawn oftener.
+        for _ in range(_TRIES):
+            found = _draw_items(w, houses, attributes, kind, place, clue)
+            if found:
+                break
+        if not found or not _says_more(w, s, clue):
             continue
         add_clue(w, s, clue[:5])
         # The costlier rules come in when clues are dropped.
@@ -74,12 +87,8 @@ def _add_until_solved(w, s, houses, attributes, weights, place):
 
 
 @inner
-def _draw_clue(w, houses, attributes, weights, total, place, clue):
-    """Draw a clue; False where it does not hold, or is none."""
-    ticket, kind = below(w.stream, total), 0
-    while ticket >= weights[kind]:
-        ticket -= weights[kind]
-        kind += 1
+def _draw_items(w, houses, attributes, kind, place, clue):
+    """Draw the items of a clue; False where it does not hold, or is none."""
     arity = 1 if kind <= _AT_END else 3 if kind >= _BETWEEN else 2
     clue[KIND], clue[X], clue[Y], clue[Z], clue[NUMBER] = kind, -1, -1, -1, -1
     for k in range(1, arity + 1):
@@ -215,7 +224,7 @@ def _plain_clue(houses, clue, place, order, mirror):
             kind = _JUST_LEFT + _JUST_RIGHT - kind
         elif kind <= 1:
             number = houses - 1 - number
-    if kind == _RIGHT or kind == _JUST_RIGHT:
+    if kind in (_RIGHT, _JUST_RIGHT):
         kind -= 1
         x, y = y, x
     elif (_SAME <= kind <= _DIFFERENT or _NEXT <= kind <= _N_BETWEEN) and x > y:

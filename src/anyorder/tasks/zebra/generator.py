@@ -44,6 +44,7 @@ class Recipe:
             fewer clues).
         hardest: the hardest rule that the solver may need; see :mod:`.deduction`. 5 reasons about clues alone, 6 also
             supposes and refutes.
+        most_clues: puzzles that need more are passed over.
 
     Raises:
         UserError: nothing to choose from, kinds that settle no puzzle, or an unknown rule.
@@ -52,6 +53,7 @@ class Recipe:
     sizes: tuple[Size, ...]
     kinds: tuple[Kind, ...] = ALL
     hardest: int = TWO_CLUES
+    most_clues: int = MOST_CLUES
 
     def __post_init__(self) -> None:
         if not self.sizes:
@@ -62,13 +64,16 @@ class Recipe:
             raise UserError("these kinds of clues cannot tell left from right; add left_of or another that can")
         if not CLOSED_SET <= self.hardest <= REFUTATION:
             raise UserError(f"the hardest rule must be {CLOSED_SET} to {REFUTATION}, not {self.hardest}")
+        if not 1 <= self.most_clues <= MOST_CLUES:
+            raise UserError(f"a puzzle has 1 to {MOST_CLUES} clues, not {self.most_clues}")
 
     @property
     def name(self) -> str:
         """The recipe in words."""
         sizes = " ".join(size.name for size in self.sizes)
         known = next((name for name, kinds in KINDS.items() if kinds == self.kinds), None)
-        return f"{sizes}, clues {known or ' '.join(kind.title for kind in self.kinds)}, rules to {self.hardest}"
+        kinds = known or " ".join(kind.title for kind in self.kinds)
+        return f"{sizes}, clues {kinds}, at most {self.most_clues}, rules to {self.hardest}"
 
 
 class Attempts(NamedTuple):
@@ -176,7 +181,7 @@ def generate(
     made = idle = 0
     for block in _blocks(recipe, seed, workers, count):
         chosen = []
-        for row in np.flatnonzero(block.count):
+        for row in np.flatnonzero((block.count > 0) & (block.count <= recipe.most_clues)):
             key = int(block.key[row])
             if key not in seen:
                 seen.add(key)

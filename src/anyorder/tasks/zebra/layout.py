@@ -25,12 +25,12 @@ still open; 1 after a contradiction; clues to look at again; attributes whose cl
 with one value left; open items with one house left; items decided; cells filled; the puzzle's size."""
 
 EVENTS, RECORDING, USED, CLUES, CLOSED, NOTES_SIZE = 0, 1, 2, 3, 4, 5
-"""``notes``, int64: number of events; whether to write a log; clues used since it was cleared; number of clues; the items
-of the closed set at work, as a mask."""
+"""``notes``, int64: number of events; whether to write a log; clues used since it was cleared; number of clues; the
+items of the closed set at work, as a mask."""
 
 REMOVED, PLACED = 0, 1
 RULE, WHAT, EVENT_ITEM, HOUSE, NAMED, SET, EVENT_SIZE = 0, 1, 2, 3, 4, 5, 6
-"""Columns of ``events``: the rule, REMOVED or PLACED, the item, the house, the clues that the rule used, the closed set."""
+"""Columns of ``events``: rule, REMOVED or PLACED, item, house, the clues that the rule used, the closed set."""
 
 FORWARD, BACKWARD, MIDDLE = 0, 1, 2
 """Parts of the table ``t``; see `relations`."""

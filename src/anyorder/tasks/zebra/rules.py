@@ -1,10 +1,10 @@
 """The rules of the Zebra puzzle ("who owns the zebra?") for any size, and a strict verifier.
 
 A row of ``H`` houses, numbered from the left; ``A`` attributes (colour, pet, drink, ...), each with ``H`` values. Every
-value stands in one house and every house has one value of each attribute, so a solution is a permutation per attribute:
-``grid[a, h]`` is the value of attribute ``a`` in house ``h``. An *item* is a value of an attribute, ``(a, v)``; ``h(x)``
-is its house. A puzzle is a size and clues; its solution is the one grid in which every clue holds. Attributes, values
-and houses are counted from 0 everywhere but in text.
+value stands in one house and every house has one value of each attribute, so a solution is a permutation per
+attribute: ``grid[a, h]`` is the value of attribute ``a`` in house ``h``. An *item* is a value of an attribute,
+``(a, v)``; ``h(x)`` is its house. A puzzle is a size and clues; its solution is the one grid in which every clue holds.
+Attributes, values and houses are counted from 0 everywhere but in text.
 
 ==================  =========================================================================
 kind                holds where
@@ -31,6 +31,7 @@ The seven kinds of Shah et al. 2024 (2409.10502) are `CLASSIC`; the others are t
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING
@@ -128,6 +129,18 @@ class Size:
     def name(self) -> str:
         """As in ``4x5``: houses x attributes."""
         return f"{self.houses}x{self.attributes}"
+
+
+def parse_size(text: str) -> Size:
+    """A size written HOUSESxATTRIBUTES.
+
+    Raises:
+        UserError: anything else.
+    """
+    found = re.fullmatch(r"(\d+)x(\d+)", text)
+    if found is None:
+        raise UserError(f"{text!r} is no size of a Zebra puzzle; write houses x attributes, as in 4x5")
+    return Size(int(found[1]), int(found[2]))
 
 
 @dataclass(frozen=True, order=True)

@@ -140,9 +140,7 @@ def _solve_rows(work, houses, attributes, clues, hardest, grids, outcome, order,
         )
 
 
-def solve_arrays(
-    houses: NDArray, attributes: NDArray, clues: NDArray, *, hardest: int = REFUTATION
-) -> Solutions:
+def solve_arrays(houses: NDArray, attributes: NDArray, clues: NDArray, *, hardest: int = REFUTATION) -> Solutions:
     """Apply the rules up to ``hardest`` (4 to 6) to N puzzles given as `rules.stacked` gives them.
 
     Raises:
@@ -196,7 +194,7 @@ def _steps(events: list[list[int]]) -> Iterator[Step]:
     filled: set[tuple[int, int]] = set()
     at = 0
     while at < len(events):
-        rule, what, number, house, clues = events[at]
+        rule, what, number, house, clues, _ = events[at]
         item = divmod(number, MOST)
         if what == PLACED:
             decided.add(item)

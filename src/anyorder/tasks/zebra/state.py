@@ -65,7 +65,7 @@ def add_clue(w, s, clue):
 
 @inner
 def remove(w, s, item, h, rule, clues):
-    """Take house ``h`` from an item that has it, for the reason (rule, clues); rule 0 for what a filled cell excludes."""
+    """Take house ``h`` from an item that has it, for the reason (rule, clues), or 0 where a filled cell excludes it."""
     a = item // 6
     v, cell = item - 6 * a, 6 * a + h
     houses = s[ITEM + item] & ~(1 << h)

@@ -30,6 +30,7 @@ KINDS = {
     "sudoku": "anyorder.training.kinds.sudoku",
     "sudoku-arm": "anyorder.training.kinds.sudoku_arm",
     "text": "anyorder.training.kinds.text",
+    "zebra": "anyorder.training.kinds.zebra",
 }
 """Name of a kind to the module that holds it."""
 

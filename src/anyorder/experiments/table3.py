@@ -1,0 +1,209 @@
+"""Zebra puzzles: autoregressive models without and with the solver's order against a masked diffusion model.
+
+The shape of Table 3 of Kim et al., "Train for the Worst, Plan for the Best" (2502.06768). All networks see the same
+puzzles: clues are given; the autoregressive ones write (attribute, house, value) triples, cells in cell order or in the
+solver's, the masked diffusion model fills the grid. Below the paper's scale they get the same training compute.
+
+======  =============================================================================================
+scale   what
+======  =============================================================================================
+smoke   3x3 puzzles, networks of a few thousand weights, a few steps: shows that everything works
+cpu     3x3 puzzles, 0.8M against 0.25M weights, 6 reverse steps for 9 cells
+gpu     3-6 houses x 3-6 attributes and the published sizes (42M, 19M) and steps; a few legs of 8 minutes
+paper   the published training, 300 epochs of 1.5M puzzles: a plan, nothing is trained
+======  =============================================================================================
+
+The published sampler has 50 steps for up to 36 cells and so decides less than one a step; the cpu scale takes fewer
+steps than cells, so that several are decided at once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from anyorder.evaluation.zebra import solve_zebra
+from anyorder.experiments import records
+from anyorder.experiments.contest import Contest, Marks, Network, Way, plan, plot, run_contest
+from anyorder.experiments.experiment import Experiment
+from anyorder.experiments.protocol import (
+    LABELS,
+    MASKED,
+    ORDERED,
+    UNORDERED,
+    comparisons,
+    decoders,
+    published_share,
+)
+from anyorder.tasks.zebra import Layout, Puzzles, generate
+from anyorder.training import TrainSettings, load_settings
+from anyorder.training.kinds.zebra import recipe
+
+if TYPE_CHECKING:
+    from anyorder.experiments.experiment import Progress, Settings
+    from anyorder.models.transformer import Transformer
+
+PUBLISHED = {
+    UNORDERED: 0.8031,
+    ORDERED: 0.9117,
+    f"{MASKED}: random": 0.769,
+    f"{MASKED}: top probability": 0.985,
+    f"{MASKED}: margin": 0.983,
+}
+HELD_OUT_SEED = 314_159
+
+
+@dataclass(frozen=True)
+class Size:
+    """What a scale means.
+
+    Attributes:
+        arm, mdm: shipped training configurations.
+        compute: operations of training, of each network; 0 for the configurations' own steps.
+        train: training puzzles.
+        held_out: puzzles that are decoded, and of those the ones followed along training.
+        followed: see ``held_out``.
+        points: evaluations along training.
+        steps: reverse steps of the published sampler.
+        beams: of beam search.
+    """
+
+    arm: str
+    mdm: str
+    compute: float
+    train: int
+    held_out: int
+    followed: int
+    points: int
+    steps: int
+    beams: int
+
+
+SIZES: Mapping[str, Size] = {
+    "smoke": Size("zebra-arm-3x3", "zebra-mdm-3x3", 2e9, 64, 6, 4, 2, 4, 2),
+    "cpu": Size("zebra-arm-3x3", "zebra-mdm-3x3", 8e12, 30_000, 500, 200, 6, 6, 4),
+    "gpu": Size("zebra-arm", "zebra-mdm", 2e16, 300_000, 2_000, 500, 6, 50, 8),
+    "paper": Size("zebra-arm", "zebra-mdm", 0.0, 1_500_000, 100_000, 1_000, 20, 50, 8),
+}
+
+
+def table3(settings: Settings, progress: Progress) -> records.Record:
+    """Train (or go on), decode, compare; at the paper's scale only plan."""
+    size = SIZES[settings.scale]
+    folder = settings.work / f"zebra-contest-{settings.scale}-{settings.seed}"
+    networks = _networks(size, folder, settings)
+    if settings.scale == "paper":
+        return plan(_contest(networks, size, None, settings), settings)
+    held_out = _puzzles(size, folder, progress)
+    return run_contest(_contest(networks, size, held_out, settings), folder, settings, progress)
+
+
+def _contest(networks: Sequence[Network], size: Size, puzzles: Puzzles | None, settings: Settings) -> Contest:
+    count, sizes = 0 if puzzles is None else len(puzzles), networks[0].training.task.sizes
+    shown = sizes[0] if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
+    grid, triples = (networks[at].training.task.layout for at in (2, 0))
+    return Contest(
+        name="table3",
+        title=f"Zebra puzzles, {shown} ({settings.scale})",
+        networks=networks,
+        ways=[
+            *(
+                Way(
+                    MASKED,
+                    name,
+                    partial(_solve, layout=grid, puzzles=puzzles, how={"parts": strategy.parts()}),
+                    published_share(name, PUBLISHED),
+                    id=repr(strategy.as_text()),
+                )
+                for name, strategy in decoders(size.steps).items()
+            ),
+            *(
+                Way(
+                    key,
+                    f"beam search, {beams}" if beams else "greedy",
+                    partial(_solve, layout=triples, puzzles=puzzles, how={"beams": beams}),
+                    None if beams else PUBLISHED[key],
+                )
+                for key in (UNORDERED, ORDERED)
+                for beams in (0, size.beams)
+            ),
+        ],
+        comparisons=comparisons(size.steps),
+        data={"name": "none", "count": 0, "fingerprint": ""}
+        if puzzles is None
+        else {"name": puzzles.origin, "count": count, "fingerprint": puzzles.fingerprint},
+        notes=[
+            f"Equal training compute, on {size.train:,} generated puzzles; decoded are {count:,} held-out ones, none a "
+            "training puzzle or a symmetric copy of one. Published figures are for 3-6 houses x 3-6 attributes, 42M "
+            "(ARM) and 19M (MDM) weights and 300 epochs. *Steps* is the published sampler: that many reverse steps, "
+            "tokens drawn, 0.5 Gumbel noise annealed; *as coded*: mask-predict, arg-max tokens, the noise on the log "
+            "of the score.",
+        ],
+        details={"parameter_ratio": networks[0].parameters / networks[2].parameters},
+    )
+
+
+def _solve(
+    model: Transformer, settings: Settings, *, layout: Layout, puzzles: Puzzles, how: Mapping[str, Any]
+) -> Marks:
+    batch_size = max(1, settings.batch_size // max(1, how.get("beams", 0)))
+    made = solve_zebra(model, layout, puzzles, **how, seed=settings.seed, batch_size=batch_size, device=settings.device)
+    return Marks(made.solved, made.nfe)
+
+
+def _networks(size: Size, folder: Path, settings: Settings) -> list[Network]:
+    """The three runs, unordered and ordered ARM and MDM, at equal compute (as published at the paper's scale)."""
+    arm, mdm = load_settings(size.arm), load_settings(size.mdm)
+    fixed = dataclasses.replace(arm, task=dataclasses.replace(arm.task, order="fixed"))
+    networks = []
+    for key, training in ((UNORDERED, fixed), (ORDERED, arm), (MASKED, mdm)):
+        training = dataclasses.replace(training, name=key, seed=settings.seed)
+        if settings.scale == "smoke":
+            training = _small(training)
+        network = Network(key, LABELS[key], training)
+        if size.compute:
+            network = network.at_compute(size.compute)
+            network = dataclasses.replace(network, training=_judged(network.training, size, folder, settings))
+        networks.append(network)
+    return networks
+
+
+def _small(training: TrainSettings) -> TrainSettings:
+    model: dict[str, Any] = {**training.model, "layers": 1, "width": 16, "mlp_width": 16}
+    return dataclasses.replace(training, model=model, batch_size=4)
+
+
+def _judged(training: TrainSettings, size: Size, folder: Path, settings: Settings) -> TrainSettings:
+    """The run on the contest's puzzles, followed on held-out ones."""
+    rules = dataclasses.replace(
+        training.evaluation,
+        every_steps=max(1, training.steps // size.points),
+        puzzles=size.followed,
+        paths={"held-out": str(folder / "held-out.npz")},
+        batch_size=settings.batch_size,
+    )
+    data = dataclasses.replace(training.data, path=str(folder / "training.npz"), count=size.train)
+    warmup = min(training.schedule.warmup_steps, training.steps // 10)
+    schedule = dataclasses.replace(training.schedule, warmup_steps=warmup)
+    return dataclasses.replace(training, evaluation=rules, data=data, schedule=schedule)
+
+
+def _puzzles(size: Size, folder: Path, progress: Progress) -> Puzzles:
+    """The held-out puzzles; made once, with the training puzzles, none a symmetric copy of one."""
+    training, held_out = folder / "training.npz", folder / "held-out.npz"
+    if not (training.exists() and held_out.exists()):
+        folder.mkdir(parents=True, exist_ok=True)
+        wanted = recipe(load_settings(size.mdm))
+        workers = os.cpu_count() or 1
+        seen = generate(wanted, size.train, 1, workers=workers, progress=partial(progress, "training puzzles"))
+        generate(wanted, size.held_out, HELD_OUT_SEED, workers=workers, avoid=seen).save(held_out)
+        seen.save(training)
+    return Puzzles.load(held_out)
+
+
+EXPERIMENT = Experiment(name="table3", scales=("smoke", "cpu", "gpu", "paper"), run=table3, plot=plot)
