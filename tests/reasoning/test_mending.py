@@ -78,9 +78,7 @@ def test_given_positions_stay_given():
 
 def test_a_reflection_moves_the_rest_to_the_right():
     canvas = _canvas(2)
-    made, source = insert_reflection(
-        canvas, [70, 71], torch.tensor([3, -1]), free=2, mask_token_id=99, pad_token=98
-    )
+    made, source = insert_reflection(canvas, [70, 71], torch.tensor([3, -1]), free=2, mask_token_id=99, pad_token=98)
     assert source.tolist() == [[0, 1, 2, -1, -1, -1, -1, 3, 4, 5], [0, 1, 2, 3, 4, 5, -1, -1, -1, -1]]
     assert made.tokens[0, 3:5].tolist() == [70, 71]
     assert made.unknown[0].tolist() == [False, True, True, False, False, True, True, True, True, True]

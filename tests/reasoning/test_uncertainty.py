@@ -36,9 +36,7 @@ def test_the_bound_is_the_sum_of_the_exact_entropies_and_above_the_joint_one():
     joint = _joint()
     model, canvas = ao.EnumeratedJoint(joint), _canvas()
     before = canvas.tokens.masked_fill(canvas.unknown, 3)
-    for step, bound in follow_answer(
-        model, canvas, order=ao.LeftToRight(), sampler=ao.Temperature(1.0), seed=4
-    ):
+    for step, bound in follow_answer(model, canvas, order=ao.LeftToRight(), sampler=ao.Temperature(1.0), seed=4):
         for index, row in enumerate(step.rows.tolist()):
             pair = _conditional(joint, before[row])
             if step.index < 3:

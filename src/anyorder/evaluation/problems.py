@@ -54,7 +54,7 @@ class ProblemReport:
         return len(self.right)
 
     def summary(self, level: float = 0.95) -> dict[str, Any]:
-        """``solved_share`` (right answers), its Wilson ``interval``, ``count``, ``valid_share`` and mean evaluations."""
+        """``solved_share`` (right answers), its Wilson ``interval``, ``count``, ``valid_share``, mean evaluations."""
         count = self.count
         return {
             "solved_share": float(self.right.mean()) if count else None,

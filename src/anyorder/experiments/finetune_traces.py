@@ -100,7 +100,7 @@ def run(settings: Settings, progress: Progress) -> records.Record:
         title=f"One round of fine-tuning on {len(problems):,} hard problems ({model_name(settings)})",
         summary={
             "base": by_arm["base"]["solved_share"],
-            **{arm: {"gain": by_arm[arm]["gain"], "of_program": by_arm[arm]["of_program"]} for arm in ARMS},
+            **{arm: {name: by_arm[arm][name] for name in ("difference", "of_program_share")} for arm in ARMS},
         },
         columns=[
             "arm",
@@ -111,14 +111,14 @@ def run(settings: Settings, progress: Progress) -> records.Record:
             "interval",
             "lowest_share",
             "highest_share",
-            "gain",
-            "gain_interval",
-            "of_program",
+            "difference",
+            "difference_interval",
+            "of_program_share",
         ],
         rows=rows,
         notes=[
             "`solved`: right answers on held-out hard problems (MED, lambda 0.2), the mean over the seeds, with the "
-            "Wilson interval of all decodes; `gain`: points over the base, paired by problem, its interval over "
+            "Wilson interval of all decodes; `difference`: points over the base, paired by problem, its interval over "
             "problems (seeds averaged); `of program`: the gain over the gain of program traces. `valid`: share of "
             "the arm's traces that are valid.",
             "Published, LLaDA-8B Base on GSM8K: 51.2 %, fine-tuned on posterior traces 66.1 %, on human traces 64.6 % "
@@ -143,8 +143,8 @@ def _file_name(arm: str, seed: int | None, lora: bool) -> str:
 def training_sets(problems: Sequence[Problem], found: dict[str, Any]) -> dict[str, tuple[list[Problem], float]]:
     """The rows of every arm, and the share of them whose trace is valid.
 
-    "posterior" takes the first sample of each problem; a trace that does not fit its hole's text never occurs, as it
-    was decoded in it.
+    "posterior" takes the first sample of each problem. Traces whose bytes are no plain text are dropped: as text they
+    would be others.
     """
     rows = [
         dataclasses.replace(problems[index], trace=trace)
@@ -154,7 +154,8 @@ def training_sets(problems: Sequence[Problem], found: dict[str, Any]) -> dict[st
     first = np.concatenate([[True], index[1:] != index[:-1]])
     kept = filters(found)[FILTER]
     sets = {"program": (list(problems), 1.0)}
-    for arm, chosen in (("posterior", first), ("posterior, filtered", kept)):
+    plain = np.array([trace.isascii() for trace in found["trace"]], bool)
+    for arm, chosen in (("posterior", first & plain), ("posterior, filtered", kept & plain)):
         picked = np.flatnonzero(chosen)
         share = float(valid[picked].mean()) if len(picked) else 0.0
         sets[arm] = ([rows[i] for i in picked], share)
@@ -226,9 +227,9 @@ def table(
             line |= {
                 "rows": len(held[0]),
                 "valid_share": held[1],
-                "gain": gain.mean,
-                "gain_interval": [gain.low, gain.high],
-                "of_program": gain.mean / program if program > 0 else None,
+                "difference": gain.mean,
+                "difference_interval": [gain.low, gain.high],
+                "of_program_share": gain.mean / program if program > 0 else None,
             }
         rows.append(line)
     return rows

@@ -1,4 +1,4 @@
-"""Posterior traces: with the answer given, how often is the sampled reasoning valid, and does the trace score filter it?
+"""Posterior traces: with the answer given, how often is the reasoning valid, and does the trace score filter it?
 
 On training problems of the harder range that the model fails (one position at a time, arg-max), traces are sampled
 with the answer pinned (posterior) and with the answer unknown (prior), as many of each, so that both cost about the
@@ -64,7 +64,13 @@ def failed_problems(model: Transformer, problems: Sequence[Problem], settings: S
 
 
 def sampled(
-    model: Transformer, problems: Sequence[Problem], samples: int, *, pinned: bool, seed: int, device: torch.device | str
+    model: Transformer,
+    problems: Sequence[Problem],
+    samples: int,
+    *,
+    pinned: bool,
+    seed: int,
+    device: torch.device | str,
 ) -> dict[str, Any]:
     """Sampled traces with their verdicts and scores, as JSON data: a list over the traces under each name.
 

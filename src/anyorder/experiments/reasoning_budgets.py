@@ -135,7 +135,9 @@ def _brief(line: dict) -> dict:
 
 def plot(record: records.Record, path: Path) -> None:
     """Accuracy against evaluations."""
-    points = [Point(line["strategy"], line["nfe_mean"], line["solved_share"], *line["interval"]) for line in record.rows]
+    points = [
+        Point(line["strategy"], line["nfe_mean"], line["solved_share"], *line["interval"]) for line in record.rows
+    ]
     accuracy_against_evaluations(points, path, title=record.title)
 
 

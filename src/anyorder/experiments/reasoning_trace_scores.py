@@ -84,7 +84,7 @@ def run(settings: Settings, progress: Progress) -> records.Record:
     return records.Record(
         name="reasoning-trace-scores",
         scale=settings.scale,
-        title=f"Trace score and correctness: {len(right):,} sampled traces of hard expressions ({model_name(settings)})",
+        title=f"Trace score and correctness: {len(right):,} traces of hard expressions ({model_name(settings)})",
         summary={
             "count": len(right),
             "right_share": float(right.mean()),
@@ -169,8 +169,8 @@ def used(found: dict[str, Any], repaired: dict[str, Any], samples: int) -> dict[
 def _within(
     nfe: np.ndarray, right: np.ndarray, score: np.ndarray, *, limit: float, after: int, budget: float
 ) -> np.ndarray:
-    """(problems,): whether a right trace is found within ``budget`` calls when traces with a score below ``limit`` after
-    ``after`` steps are given up. Scoring costs one call; with no limit nothing is scored."""
+    """(problems,): whether a right trace is found within ``budget`` calls when traces with a score below ``limit``
+    after ``after`` steps are given up. Scoring costs one call; with no limit nothing is scored."""
     scored = int(np.isfinite(limit))
     dropped = score < limit
     cost = np.where(dropped, np.minimum(after, nfe), nfe) + scored
@@ -212,8 +212,8 @@ def _sentences(policies: dict[str, Any]) -> dict[str, str]:
 def mended(
     model: Transformer, problems: list[Problem], holes: tuple[int, int], settings: Settings, index: int
 ) -> dict[str, Any]:
-    """Mend the first sample of each problem: while it is wrong and its score low, open it from its weakest span on, at most TRIES
-    times. The first samples are those of `record_traces`. ``nfe`` counts decodes and scores."""
+    """Mend the first sample of each problem: while it is wrong and its score low, open it from its weakest span on, at
+    most TRIES times. The first samples are those of `record_traces`. ``nfe`` counts decodes and scores."""
     device = settings.device
     canvas = problem_canvas(problems, *holes).to(device)
     answers = problem_canvas(problems, *holes, pinned=True).tokens.to(device)

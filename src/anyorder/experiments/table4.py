@@ -73,9 +73,7 @@ def run(settings: Settings, progress: Progress) -> records.Record:
         name="table4",
         scale=settings.scale,
         title=f"Block size against accuracy on arithmetic ({model_name(settings)})",
-        summary={
-            f"{line['range']}, {line['strategy']}, block {line['block']}": line["solved_share"] for line in rows
-        },
+        summary={f"{line['range']}, {line['strategy']}, block {line['block']}": line["solved_share"] for line in rows},
         columns=list(COLUMNS),
         rows=rows,
         notes=[

@@ -6,7 +6,14 @@ import random
 import pytest
 
 from anyorder.core.errors import UserError
-from anyorder.tasks.arithmetic import Countdown, CountdownRange, check_countdown, held_out, make_countdown, read_countdown
+from anyorder.tasks.arithmetic import (
+    Countdown,
+    CountdownRange,
+    check_countdown,
+    held_out,
+    make_countdown,
+    read_countdown,
+)
 from anyorder.tasks.arithmetic.countdown import read_question
 
 QUESTION = "86,28,13,31,96"
@@ -88,8 +95,14 @@ def test_reading_a_file(tmp_path):
 
 @pytest.mark.parametrize(
     "line",
-    ["{", "[]", '{"input": "1,2,3"}', '{"input": "1,2", "output": 3}', '{"input": "x", "output": "1+2=3"}']
-    + ['{"input": "1,2,4", "output": "1+2=3"}'],
+    [
+        "{",
+        "[]",
+        '{"input": "1,2,3"}',
+        '{"input": "1,2", "output": 3}',
+        '{"input": "x", "output": "1+2=3"}',
+        '{"input": "1,2,4", "output": "1+2=3"}',
+    ],
 )
 def test_a_bad_line_is_named(tmp_path, line):
     path = tmp_path / "bad.jsonl"

@@ -38,7 +38,7 @@ def test_problems_are_right_and_within_their_range(difficulty):
         fewest, most = difficulty.operations
         assert fewest <= problem.trace.count(";") + 1 <= most
         results = [int(step.partition("=")[2]) for step in problem.trace.split(";")]
-        assert 0 <= min(results)
+        assert min(results) >= 0
         assert max(results) <= difficulty.largest
 
 
@@ -65,7 +65,7 @@ def test_a_range_that_is_too_small_says_so():
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"operations": (0, 2)}, {"operations": (3, 2)}, {"operand": 1}, {"operand": 100, "largest": 99}, {"balanced": 2.0}],
+    [{"operations": (0, 2)}, {"operations": (3, 2)}, {"operand": 1}, {"operand": 100, "largest": 99}, {"balanced": 2}],
 )
 def test_impossible_ranges_are_refused(wrong):
     with pytest.raises(UserError):
