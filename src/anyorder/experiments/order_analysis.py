@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SEED = 577_215  # of the puzzles; no training set uses it
-COUNT = {"smoke": 6, "cpu": 200, "gpu": 2000}
+COUNT = {"smoke": 6, "cpu": 100, "gpu": 2000}
 BOX = Box(3, 3)
 ORDERS = ("margin", "top-probability", "entropy", "random")
 RESAMPLES = 10_000

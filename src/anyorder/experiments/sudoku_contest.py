@@ -28,15 +28,20 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from anyorder.core.errors import UserError
-from anyorder.decoding.strategies import Strategy, strategies
+from anyorder.decoding.strategies import Strategy
 from anyorder.evaluation.accuracy import PuzzleReport, solve_puzzles
 from anyorder.evaluation.sequences import solve_sequences
 from anyorder.experiments import records
-from anyorder.experiments.contest import Comparison, Contest, Marks, Network, Way, plan, run_contest
-from anyorder.planning.budgets import EntropyBelow, EntropyBound, Schedule
-from anyorder.planning.orders import Entropy, Margin, Noisy, Order, Random, TopProbability
-from anyorder.planning.remasking import MaskPredict
-from anyorder.planning.samplers import Greedy, Temperature
+from anyorder.experiments.contest import Contest, Marks, Network, Way, plan, run_contest
+from anyorder.experiments.protocol import (
+    LABELS,
+    MASKED,
+    ORDERED,
+    UNORDERED,
+    comparisons,
+    decoders,
+    published_share,
+)
 from anyorder.tasks.sudoku import Box, Puzzles, generate
 from anyorder.tasks.sudoku.symmetry import symmetry_keys
 from anyorder.training import TrainSettings, load_settings
@@ -45,8 +50,6 @@ if TYPE_CHECKING:
     from anyorder.experiments.experiment import Progress, Settings
     from anyorder.models.transformer import Transformer
 
-UNORDERED, ORDERED, MASKED = "arm-fixed", "arm-solver", "mdm"
-LABELS = {UNORDERED: "ARM, cell order", ORDERED: "ARM, solver's order", MASKED: "MDM"}
 HELD_OUT_SEED = 141_421
 Grade = Literal["logic", "hard"]
 
@@ -79,21 +82,33 @@ class Size:
 
 SIZES: Mapping[str, Size] = {
     "smoke": Size("sudoku-arm-6x6", "sudoku-mdm-6x6", 5e8, 64, 6, 4, 2, 8, 2),
-    "cpu": Size("sudoku-arm-6x6", "sudoku-mdm-6x6", 2e13, 20_000, 500, 100, 6, 20, 4),
+    "cpu": Size("sudoku-arm-6x6", "sudoku-mdm-6x6", 3e13, 20_000, 500, 100, 6, 20, 4),
     "gpu": Size("sudoku-arm-9x9", "sudoku-mdm-9x9", 2e16, 1_000_000, 2_000, 500, 6, 50, 8),
     "paper": Size("sudoku-arm-9x9", "sudoku-mdm-9x9", 0.0, 1_800_000, 100_000, 1_000, 20, 50, 8),
 }
+SMALLEST: Mapping[str, Size] = {
+    "smoke": Size("sudoku-arm-4x4", "sudoku-mdm-4x4", 5e8, 64, 6, 4, 2, 8, 2),
+    "cpu": Size("sudoku-arm-4x4", "sudoku-mdm-4x4", 3e12, 20_000, 500, 100, 6, 8, 4),
+}
+"""4x4 grids: minutes instead of an hour. Few of their puzzles are no copies of each other, and none is hard."""
 
 
-def run(name: str, grade: Grade, title: str, published: Mapping[str, float], settings: Settings, progress: Progress):
-    """The record of one of the two tables; ``published`` holds the paper's shares by way."""
-    size = SIZES[settings.scale]
-    folder = settings.work / f"sudoku-contest-{settings.scale}-{settings.seed}"
-    if settings.scale == "paper":
-        networks = _networks(size, folder, settings)
-        return plan(_contest(name, title, networks, published, size, None, grade, settings), settings)
-    held_out = _puzzles(size, folder, progress)
+def run(
+    name: str,
+    grade: Grade,
+    title: str,
+    published: Mapping[str, float],
+    settings: Settings,
+    progress: Progress,
+    sizes: Mapping[str, Size] = SIZES,
+) -> records.Record:
+    """The record of one of the tables; ``published`` holds the paper's shares by way."""
+    size = sizes[settings.scale]
+    folder = settings.work / f"sudoku-contest{'-4x4' * (sizes is SMALLEST)}-{settings.scale}-{settings.seed}"
     networks = _networks(size, folder, settings)
+    if settings.scale == "paper":
+        return plan(_contest(name, title, networks, published, size, None, grade, settings), settings)
+    held_out = _puzzles(size, folder, progress, ("logic", "hard") if sizes is SIZES else ("logic",))
     contest = _contest(name, title, networks, published, size, held_out[grade], grade, settings)
     return run_contest(contest, folder, settings, progress)
 
@@ -108,69 +123,42 @@ def _contest(
     grade: Grade,
     settings: Settings,
 ) -> Contest:
+    """What is trained, decoded and compared."""
     ways = [
-        *(_mdm_way(strategy, which, published, puzzles) for strategy, which in _strategies(size).items()),
+        *(_mdm_way(strategy, which, published, puzzles) for strategy, which in decoders(size.steps).items()),
         *(_arm_way(key, beams, published, puzzles) for key in (UNORDERED, ORDERED) for beams in (0, size.beams)),
     ]
     box = f"{networks[0].training.task.box_rows * networks[0].training.task.box_columns}"
     seen = networks[0].training.data.count
     count = 0 if puzzles is None else len(puzzles)
-    first = f"{MASKED}: margin, one at a time"
+    apart = networks[0].training.data.distinct == "symmetry"
+    copies = (
+        ", none a symmetric copy of a training puzzle"
+        if apart
+        else " (symmetric copies of training puzzles among them)"
+    )
     return Contest(
         name=name,
         title=f"{title}, {box}x{box} ({settings.scale})",
         networks=networks,
         ways=ways,
-        comparisons=[
-            Comparison("solver's order over cell order", f"{ORDERED}: greedy", f"{UNORDERED}: greedy"),
-            Comparison("MDM with margin over ordered ARM", first, f"{ORDERED}: greedy"),
-            Comparison("margin over top probability", first, f"{MASKED}: top probability, one at a time"),
-            Comparison("margin over random order", first, f"{MASKED}: random, one at a time"),
-            Comparison(
-                "margin over top probability, as published",
-                f"{MASKED}: margin, {size.steps} steps",
-                f"{MASKED}: top probability, {size.steps} steps",
-            ),
-            Comparison("entropy-bounded over margin", f"{MASKED}: EB", first),
-        ],
+        comparisons=comparisons(size.steps),
         data={"name": "none", "count": 0, "fingerprint": ""}
         if puzzles is None
         else records.data_facts(f"{count} generated {grade} puzzles, seed {HELD_OUT_SEED}", puzzles.puzzles),
         notes=[
             f"Equal training compute, on {seen:,} generated puzzles that the seven strategies finish; decoded are "
-            f"{count:,} held-out {grade} ones. Published figures are for 9x9 grids, 42M (ARM) and 6M (MDM) weights and "
-            "300 epochs. *Steps* is the published sampler: that many reverse steps, tokens drawn, 0.5 Gumbel noise "
+            f"{count:,} held-out {grade} ones{copies}. Published figures are for 9x9 grids, 42M (ARM) and 6M (MDM) "
+            "weights and 300 epochs. *Steps* is the published sampler: that many reverse steps, tokens drawn, 0.5 Gumbel noise "
             "annealed; *as coded*: mask-predict, arg-max tokens, the noise on the log of the score.",
         ],
         details={"parameter_ratio": networks[0].parameters / networks[2].parameters},
     )
 
 
-def _strategies(size: Size) -> dict[str, Strategy]:
-    """The ways of decoding the masked model, the headline first."""
-    orders: dict[str, Order] = {"margin": Margin(), "top probability": TopProbability(), "entropy": Entropy()}
-    logged: dict[str, Order] = {"margin": Margin(log=True), "top probability": TopProbability(log=True)}
-    ways = {f"{name}, one at a time": Strategy(order, sampler=Greedy()) for name, order in orders.items()}
-    ways["random, one at a time"] = strategies["random"]
-    drawn = {"budget": Schedule(size.steps), "sampler": Temperature(1.0)}
-    ways |= {
-        f"{name}, {size.steps} steps": Strategy(Noisy(order, gumbel=0.5), **drawn) for name, order in orders.items()
-    }
-    ways[f"random, {size.steps} steps"] = Strategy(Random(), **drawn)
-    ways |= {
-        f"{name}, {size.steps} steps as coded": Strategy(Noisy(order, gumbel=0.5), remask=MaskPredict(size.steps))
-        for name, order in logged.items()
-    }
-    ways["MED"] = Strategy(Entropy(), EntropyBelow(0.2, most=8))
-    ways["EB"] = Strategy(Entropy(), EntropyBound(0.1))
-    return ways
-
-
 def _mdm_way(name: str, strategy: Strategy, published: Mapping[str, float], puzzles: Puzzles | None) -> Way:
-    words = name.removesuffix(" as coded").rpartition(", ")
-    told = published.get(f"{MASKED}: {words[0]}") if words[2].endswith("steps") else None
     solve = partial(_solve_grids, puzzles=puzzles, strategy=strategy)
-    return Way(MASKED, name, solve, told, id=repr(strategy.as_text()))
+    return Way(MASKED, name, solve, published_share(name, published), id=repr(strategy.as_text()))
 
 
 def _arm_way(key: str, beams: int, published: Mapping[str, float], puzzles: Puzzles | None) -> Way:
@@ -242,27 +230,33 @@ def _judged(training: TrainSettings, size: Size, folder: Path, settings: Setting
     return dataclasses.replace(training, evaluation=rules, data=data, schedule=schedule)
 
 
-def _puzzles(size: Size, folder: Path, progress: Progress) -> dict[str, Puzzles]:
-    """The held-out puzzles of both grades; made once with the training puzzles, none a symmetric copy of one."""
-    paths = {name: folder / f"{name}.npz" for name in ("training", "held-out-logic", "held-out-hard")}
-    if not all(path.exists() for path in paths.values()):
+def _puzzles(size: Size, folder: Path, progress: Progress, grades: Sequence[Grade]) -> dict[Grade, Puzzles]:
+    """The held-out puzzles of each grade; made once, with the training puzzles, none of them one of those.
+
+    Nor are they symmetric copies of one, where the training configuration keeps its puzzles that far apart.
+    """
+    training, paths = folder / "training.npz", {grade: folder / f"held-out-{grade}.npz" for grade in grades}
+    if not all(path.exists() for path in (training, *paths.values())):
         folder.mkdir(parents=True, exist_ok=True)
-        task = load_settings(size.mdm).task
-        box = Box(task.box_rows, task.box_columns)
-        training = generate(
-            box,
-            size.train,
-            1,
-            grade="logic",
-            workers=os.cpu_count() or 1,
-            progress=partial(progress, "training puzzles"),
-        )
-        known = symmetry_keys(box, training.puzzles)
-        for grade in ("logic", "hard"):
-            made = generate(box, 2 * size.held_out, HELD_OUT_SEED, grade=grade, distinct="symmetry")
-            fresh = np.flatnonzero(~np.isin(symmetry_keys(box, made.puzzles), known))
+        settings = load_settings(size.mdm)
+        box, distinct = Box(settings.task.box_rows, settings.task.box_columns), settings.data.distinct
+        workers, told = os.cpu_count() or 1, partial(progress, "training puzzles")
+        known = generate(box, size.train, 1, grade="logic", distinct=distinct, workers=workers, progress=told)
+        met = set(_names(box, known, distinct))
+        for grade, path in paths.items():
+            made = generate(box, 2 * size.held_out, HELD_OUT_SEED, grade=grade, distinct=distinct, workers=workers)
+            fresh = np.flatnonzero([name not in met for name in _names(box, made, distinct)])
             if len(fresh) < size.held_out:
-                raise UserError(f"only {len(fresh)} of {2 * size.held_out} new {grade} puzzles are no copies")
-            made.rows(fresh[: size.held_out]).save(paths[f"held-out-{grade}"])
-        training.save(paths["training"])
-    return {grade: Puzzles.load(paths[f"held-out-{grade}"]) for grade in ("logic", "hard")}
+                raise UserError(
+                    f"only {len(fresh)} of {2 * size.held_out} new {grade} puzzles are not training puzzles"
+                )
+            made.rows(fresh[: size.held_out]).save(path)
+        known.save(training)
+    return {grade: Puzzles.load(path) for grade, path in paths.items()}
+
+
+def _names(box: Box, puzzles: Puzzles, distinct: str) -> list[Any]:
+    """What tells puzzles apart."""
+    if distinct == "symmetry":
+        return symmetry_keys(box, puzzles.puzzles).tolist()
+    return [puzzle.tobytes() for puzzle in puzzles.puzzles]
