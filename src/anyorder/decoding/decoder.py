@@ -43,7 +43,7 @@ from anyorder.planning.budgets import (
 from anyorder.planning.orders import LeftToRight, Margin, Order, check_order, order_draws, order_view
 from anyorder.planning.remasking import Remask, Revision, check_remask
 from anyorder.planning.samplers import Greedy, Sampler, check_sampler, draw
-from anyorder.planning.statistics import Cut, Statistics, statistics
+from anyorder.planning.statistics import Cut, statistics
 from anyorder.planning.stopping import Ending, Stop, check_stop
 from anyorder.planning.windows import Whole, Window, check_window
 
@@ -209,13 +209,13 @@ class _Memory(NamedTuple):
 
 
 class _Asked:
-    """Further evaluations for an order that looks ahead, and how many each row had at this step."""
+    """Further evaluations for a part that asks about other states, and how many each row had at this step."""
 
     def __init__(self, model: Denoiser, rows: Rows, cut: Cut, per_call: int) -> None:
         self._model, self._rows, self._cut, self._per_call = model, rows, cut, per_call
         self.count = torch.zeros_like(rows.index)
 
-    def __call__(self, rows: Tensor, tokens: Tensor, at: Tensor) -> Statistics:
+    def __call__(self, rows: Tensor, tokens: Tensor, at: Tensor) -> Gathered:
         attention = self._rows.attention_mask
         canvas = Canvas(
             tokens,
@@ -228,7 +228,7 @@ class _Asked:
         flat = at.flatten().nonzero().squeeze(1)
         check_logits(logits, len(flat), self._cut.vocab_size)
         self.count = self.count.index_add(0, rows, torch.full_like(rows, self._per_call))
-        return statistics(logits, self._cut).lay_out(flat, (at.shape[0], at.shape[1]))
+        return Gathered(logits, flat, self._cut, (at.shape[0], at.shape[1]))
 
 
 @torch.no_grad()
@@ -273,7 +273,6 @@ def _loop(model: Denoiser, canvas: Canvas, parts: _Parts, cut: Cut, seeds: Tenso
         asked = _Asked(model, rows, cut, per_call)
         board = _look(parts, progress, candidates, quota, logits, at, cut, asked)
         ranking = Ranking.of(parts.order(board), candidates)
-        rows = replace(rows, extra=rows.extra + asked.count)
         if quota is not None:
             chosen = ranking.best() if isinstance(parts.budget, OneByOne) else ranking.take(quota.count.clamp(min=1))
         else:
@@ -293,6 +292,7 @@ def _loop(model: Denoiser, canvas: Canvas, parts: _Parts, cut: Cut, seeds: Tenso
             ending, kept = stop(rows.progress(step), board, memory.stop)
             rows, memory = _end(rows, parts.sampler, board, ending), memory._replace(stop=kept)
         calls = (step + 1) * per_call
+        rows = replace(rows, extra=rows.extra + asked.count)
         yield rows.step(board, calls)
         going = rows.undecided.any(dim=1)
         if not bool(going.all()):
@@ -405,6 +405,9 @@ _PROGRESS_FIELDS = tuple(field.name for field in fields(Progress))
 
 def _draw(sampler: Sampler, board: Board, where: Tensor) -> Drawn:
     """Tokens at the true positions of ``where``, and their log-probabilities under the network's law."""
+    joint = getattr(sampler, "joint", None)
+    if joint is not None:
+        return joint(board, where)
     if isinstance(sampler, Greedy):
         return Drawn(board.model.token, board.model.log_probability)
     gathered = board.gathered

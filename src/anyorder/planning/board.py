@@ -106,8 +106,8 @@ class Ask(Protocol):
         rows: Int64[Tensor, " states"],
         tokens: Int64[Tensor, "states length"],
         at: Bool[Tensor, "states length"],
-    ) -> Statistics:
-        """Statistics (states, length) of the network's law, where asked for.
+    ) -> Gathered:
+        """The logits of the states, where asked for.
 
         Args:
             rows: the row to which each state belongs; a state costs its row one evaluation.

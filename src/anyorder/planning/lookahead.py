@@ -25,6 +25,7 @@ import torch
 from anyorder.planning.board import Board, Ranking
 from anyorder.planning.orders import Margin, Order, check_order, order_draws, order_view
 from anyorder.planning.settings import View, check_count, check_number
+from anyorder.planning.statistics import statistics
 
 if TYPE_CHECKING:
     from jaxtyping import Float64
@@ -90,7 +91,8 @@ class Lookahead:
         position = first[rows, rank][:, None]
         tokens = board.tokens[rows].scatter(1, position, board.model.token[rows].gather(1, position))
         left = board.open[rows].scatter(1, position, False)
-        after = board.ask(rows, tokens, left)
+        asked = board.ask(rows, tokens, left)
+        after = statistics(asked.logits, asked.cut).lay_out(asked.at, asked.shape)
         # The sum is of integers, so that it does not depend on the padding.
         total = (after.entropy.masked_fill(~left, 0) * _UNITS).round().long().sum(dim=1)
         mean = total.double() / _UNITS / left.sum(dim=1).clamp(min=1)

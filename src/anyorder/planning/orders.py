@@ -324,7 +324,7 @@ class Calibrated:
         return (board.model.probability * table[token]).clamp(min=1e-300, max=self.clip).log()
 
 
-def order_draws(order: Order) -> bool:
+def order_draws(order: Order | None) -> bool:
     """Whether an order looks at tokens drawn at the candidates."""
     return bool(getattr(order, "draws", False))
 

@@ -35,7 +35,8 @@ _CHUNK_ELEMENTS = 1 << 22
 
 @runtime_checkable
 class Sampler(Protocol):
-    """The law that tokens are drawn from.
+    """The law that tokens are drawn from. Optional: ``joint(board, where) -> Drawn``, which draws all tokens of a step
+    itself, where they are not independent; it may ask the network further (`Board.ask`).
 
     Attributes:
         keeps_law: true where the law drawn from is the network's own.
