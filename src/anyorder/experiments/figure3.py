@@ -86,7 +86,7 @@ def _network(layers: int, width: int, heads: int) -> dict[str, Any]:
 
 SCALES = {
     "smoke": Scale(None, 32, _network(1, 32, 2), 8, 24, 24, 8, (4, 32), (1.0,), block=1024),
-    "cpu": Scale(1024, 128, _network(4, 128, 4), 32, 1200, 700, 64, (8, 16, 32, 64, 128), (0.2, 1.0, 2.0, 3.0, 4.0)),
+    "cpu": Scale(1024, 128, _network(4, 128, 4), 32, 400, 320, 64, (8, 16, 32, 64, 128), (0.2, 1.0, 2.0, 3.0, 4.0)),
     "gpu": Scale(
         4096,
         512,
@@ -193,7 +193,7 @@ def _training(scale: Scale, corpus: Corpus, settings: Settings, *, judge: bool) 
         order="left-to-right" if judge else None,
         seed=settings.seed + (1_000_000 if judge else 0),
         optimizer=scale.optimizer,
-        schedule={"shape": "flat-then-linear", "warmup_steps": max(1, min(100, steps // 10)), "decay_share": 0.5},
+        schedule={"shape": "flat-then-linear", "warmup_steps": max(1, min(70, steps // 4)), "decay_share": 0.5},
         precision="bfloat16" if settings.scale == "gpu" else "float32",
         ema=0.99,
         evaluation={"every_steps": max(1, steps // 4), "sequences": 8 if settings.scale == "smoke" else 128},

@@ -10,10 +10,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from anyorder.core.errors import UserError
 
 
+@lru_cache(maxsize=64)
 def student_quantile(probability: float, degrees: int) -> float:
     """The quantile of Student's t distribution, for a probability in [0.5, 1); good to six digits.
 

@@ -9,7 +9,8 @@ import pytest
 from anyorder.core.tokenizers import ByteTokenizer
 from anyorder.tasks.text import Document, write_tokens
 
-WORDS = "call me Ishmael some years ago never mind how long precisely having little or no money".split()
+LINE = "call me Ishmael some years ago never mind how long precisely having little or no money"
+WORDS = LINE.split()
 
 
 def made_up(count: int) -> str:

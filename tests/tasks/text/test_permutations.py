@@ -74,5 +74,5 @@ def test_a_place_is_moved_as_often_as_random_transpositions_move_it() -> None:
 
 @pytest.mark.parametrize("arguments", [("reversed", 4, 0), ("uniform", 0, 0), ("uniform", 4, -1)])
 def test_what_is_no_order_is_refused(arguments: tuple[str, int, int]) -> None:
-    with pytest.raises(UserError, match="unknown order|needs length"):
+    with pytest.raises(UserError, match=r"unknown order|needs length"):
         make_permutation(*arguments)

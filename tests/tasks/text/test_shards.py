@@ -112,7 +112,7 @@ def test_damage_is_seen(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="18 bytes instead of 20"):
         TokenSet(tmp_path / "t")
     shard.unlink()
-    with pytest.raises(UserError, match="cannot read .*train-00000.bin"):
+    with pytest.raises(UserError, match=r"cannot read .*train-00000\.bin"):
         TokenSet(tmp_path / "t")
     with pytest.raises(UserError, match="has no validation split"):
         TokenSet(fresh(), "validation")
