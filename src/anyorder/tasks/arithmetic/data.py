@@ -56,7 +56,7 @@ class ArithmeticData:
     """
 
     mixture: Sequence[tuple[Difficulty, float]] = ((NORMAL, 0.8), (HARD, 0.2))
-    slack: int = 4
+    slack: int = 2
     count: int = 1_000_000
     hidden: Hidden = field(default_factory=Hidden)
     problems: tuple[Problem, ...] = ()

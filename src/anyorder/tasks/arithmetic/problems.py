@@ -40,8 +40,8 @@ class Difficulty:
     """
 
     operations: tuple[int, int] = (3, 3)
-    operand: int = 20
-    largest: int = 99
+    operand: int = 9
+    largest: int = 50
     balanced: float = 0.75
 
     def __post_init__(self) -> None:
@@ -61,8 +61,10 @@ class Difficulty:
 
     @property
     def trace_length(self) -> int:
-        """The most characters of a trace, as a bound."""
-        return self.operations[1] * (3 * len(str(self.largest)) + 3) - 1
+        """The most characters of a trace, as a bound: every number of the question and every value but the last stand
+        once as an operand, every value once as a result."""
+        most = self.operations[1]
+        return (most + 1) * len(str(self.operand)) + (2 * most - 1) * len(str(self.largest)) + 3 * most - 1
 
     @property
     def answer_length(self) -> int:
@@ -71,7 +73,7 @@ class Difficulty:
 
 
 NORMAL = Difficulty()
-HARD = Difficulty(operations=(3, 3), operand=99, largest=999)
+HARD = Difficulty(operations=(3, 3), operand=20, largest=99)
 DIFFICULTIES = {"normal": NORMAL, "hard": HARD}
 
 

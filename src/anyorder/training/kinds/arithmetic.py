@@ -6,6 +6,7 @@ There is no data file: the problems of a step are a function of the settings and
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,18 +51,21 @@ class ArithmeticSource:
 
     Attributes:
         hard: share of the problems that are of the hard range.
+        easy: share that are of the normal range, but with fewer operations: what they teach comes sooner.
         slack: a row's reasoning hole is 0 to ``slack`` positions longer than its trace and end need.
         count: problems that count as one pass, for the log; there is no end of them.
         hidden: what rows hide.
     """
 
     hard: float = 0.2
-    slack: int = 4
+    easy: float = 0.2
+    slack: int = 2
     count: int = 1_000_000
     hidden: Hidden = field(default_factory=Hidden)
 
     def __post_init__(self) -> None:
-        require(0 <= self.hard <= 1, "data.hard must lie in [0, 1]")
+        require(self.hard >= 0 and self.easy >= 0, "data.hard and data.easy must not be negative")
+        require(self.hard + self.easy <= 1, "data.hard and data.easy must sum to 1 at most")
         require(self.slack >= 0 and self.count >= 1, "data.slack must not be negative, data.count at least 1")
 
 
@@ -105,7 +109,13 @@ def open_data(
 ) -> ArithmeticData:
     """The training data; nothing is made or kept."""
     source: ArithmeticSource = settings.data
-    mixture = ((settings.task.normal, 1 - source.hard), (settings.task.hard, source.hard))
+    normal: Difficulty = settings.task.normal
+    fewer = dataclasses.replace(normal, operations=(1, max(1, normal.operations[1] - 1)))
+    mixture = (
+        (normal, 1 - source.hard - source.easy),
+        (settings.task.hard, source.hard),
+        (fewer, source.easy),
+    )
     return ArithmeticData(mixture, source.slack, source.count, source.hidden)
 
 
@@ -152,7 +162,8 @@ def open_evaluation(settings: TrainSettings, run_dir: Path, data: ArithmeticData
 
 def describe(data: dict[str, Any]) -> str:
     """The data settings in words."""
-    return f"made afresh at every step, {100 * data['hard']:g} % of them hard; no held-out question is among them"
+    shares = f"{100 * data['hard']:g} % of them hard, {100 * data['easy']:g} % with fewer operations"
+    return f"made afresh at every step, {shares}; no held-out question is among them"
 
 
 KIND = Kind(
@@ -165,5 +176,5 @@ KIND = Kind(
     open_data=open_data,
     open_evaluation=open_evaluation,
     describe=describe,
-    drawn=("hard", "slack", "hidden"),
+    drawn=("hard", "easy", "slack", "hidden"),
 )
