@@ -57,7 +57,7 @@ class Generated:
     Attributes:
         tokens: int64 (n, length).
         agreement: float64 (n,), the share of each sequence's observations that agree with its latents.
-        latents: int64 (n, N), their values.
+        latents: int64 (n, N), their values (a model may have written others than those of the law).
         nfe: int64 (n,), evaluations of each sequence.
     """
 
@@ -125,7 +125,7 @@ def generate(
         tokens[rows], nfe[rows] = result.tokens.cpu().numpy(), result.nfe.cpu().numpy()
         if progress is not None:
             progress(rows.stop, count)
-    return Generated(tokens, law.agreement(tokens), law.split(tokens)[0], nfe)
+    return Generated(tokens, law.agreement(tokens), tokens[:, law.latent_positions] - 1, nfe)
 
 
 def check_vocabulary(model: Denoiser, law: LatentLaw) -> None:

@@ -119,6 +119,10 @@ def test_agreement() -> None:
     assert law.expected_agreement(np.random.default_rng(0)) == 1
     noisy = noisy_parity(7, 15, noise=0.2)
     assert noisy.expected_agreement(np.random.default_rng(0)) == pytest.approx(0.8, abs=0.02)
+    foreign = tokens.copy()
+    foreign[0, law.latent_positions[0]] = 3  # no value of a latent: nothing agrees with it
+    foreign[1, law.observation_positions[0]] = 3
+    assert law.agreement(foreign)[:3].tolist() == [0, 39 / 40, 1]
     wrong[0, 0] = law.mask_token_id
     with pytest.raises(UserError, match="masks"):
         law.agreement(wrong)

@@ -61,7 +61,7 @@ class ExactPosterior:
         law: with at most ``most`` settings of its latents.
         strict: refuse evidence of probability 0 instead of answering with the least contradicted settings.
         most: m^N must not exceed it.
-        device: where it computes; canvases on other devices are refused by torch.
+        device: where it computes, whatever the device of the canvas.
 
     Raises:
         UserError: the law has too many settings to enumerate.
@@ -124,7 +124,7 @@ class ExactPosterior:
     def log_prob(self, tokens: Int[Tensor, "b L"]) -> Float[Tensor, " b"]:
         """log P of each row's evidence in nats, masked positions summed over; -inf where it is impossible."""
         sums = self._summed(self._evidence(aligned(self.law, tokens, None)[0]), columns=False)
-        return torch.where(sums.cost == 0, sums.total.log() + sums.top, -torch.inf)
+        return torch.where(sums.cost == 0, sums.total.log() + sums.top, -torch.inf).to(tokens.device)
 
     # ------------------------------------------------------------ enumeration
 
@@ -134,9 +134,9 @@ class ExactPosterior:
         for rows in torch.arange(len(sequence)).split(self._rows()):
             sums = self._summed(self._evidence(sequence[rows]))
             if self.strict and bool((sums.cost > 0).any()):
-                row = sequence[rows][sums.cost > 0][0].tolist()
+                row = sequence[rows][(sums.cost > 0).cpu()][0].tolist()
                 raise UserError(f"the tokens {row} (mask {MASK}) have probability 0 under {law.name}")
-            shares = sums.columns / sums.total[:, None]
+            shares = (sums.columns / sums.total[:, None]).to(sequence.device)
             latents, observed = shares.split(self._sizes, dim=1)
             part = laws[rows]
             part[:, law.latent_positions, 1 : law.values + 1] = latents.unflatten(1, (law.latents, law.values))

@@ -186,12 +186,17 @@ class LatentLaw:
         """The share of each row's observations that have their most probable value given the row's own latents.
 
         1 for any possible sequence where observations are functions of the latents; under noise,
-        `expected_agreement` is what the law itself reaches. Raises ``UserError`` for rows that hold masks.
+        `expected_agreement` is what the law itself reaches. A model may write any token anywhere: an observation that
+        is no value of one disagrees, and so do all of a row in which some latent is none. Raises ``UserError`` for rows
+        that hold masks.
         """
-        latents, observed = self.split(tokens)
+        tokens = np.asarray(tokens)
+        latents, observed = tokens[:, self.latent_positions] - 1, tokens[:, self.observation_positions] - 1
         if (latents < 0).any() or (observed < 0).any():
             raise UserError("agreement is a figure of complete sequences, and these hold masks")
-        return (self.observations.law(latents).argmax(-1) == observed).mean(1)
+        possible = (latents < self.values).all(1)
+        best = self.observations.law(latents.clip(0, self.values - 1)).argmax(-1)
+        return (best == observed).mean(1) * possible
 
     def expected_agreement(self, rng: np.random.Generator, count: int = 4096) -> float:
         """Mean agreement of the law's own samples."""

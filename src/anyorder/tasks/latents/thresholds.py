@@ -107,7 +107,7 @@ def _observed_values(predicate: Predicate, observed: Observed) -> list[tuple[int
 
 
 def measured_growth(
-    predicate: Predicate, graph: FactorGraph, rng: np.random.Generator, *, warm_up: int = 20, steps: int = 30
+    predicate: Predicate, graph: FactorGraph, rng: np.random.Generator, *, warm_up: int = 5, steps: int = 10
 ) -> float:
     """r measured: the geometric mean growth of a random change over ``steps`` iterations on this graph.
 
