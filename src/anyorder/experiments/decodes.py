@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from anyorder.core.canvas import Canvas
+from anyorder.core.errors import UserError
 from anyorder.core.randomness import row_seeds
 from anyorder.decoding.decoder import stream
+from anyorder.tasks.sudoku import Box, Puzzles, generate
 from anyorder.tasks.sudoku.rules import verify_many
 
 if TYPE_CHECKING:
@@ -21,9 +23,24 @@ if TYPE_CHECKING:
     from anyorder.decoding.result import Decoded
     from anyorder.decoding.strategies import Strategy
     from anyorder.experiments.puzzles import PuzzleSet
+    from anyorder.models.transformer import Transformer
 
 TORN, SURE = 0.5, 0.9
 """A cell is torn where the margin is below TORN, and sure where it is above SURE."""
+
+
+def logic_puzzles(model: Transformer, count: int, seed: int) -> Puzzles:
+    """New puzzles that logic finishes, of the box shape that a Sudoku model was made for.
+
+    Raises:
+        UserError: the model is no Sudoku model.
+    """
+    task = model.task
+    if not task or task.get("name") != "sudoku":
+        raise UserError("the model is no Sudoku model; name one that is")
+    box = Box(task["box_rows"], task["box_columns"])
+    # Small boxes have few puzzles that are no symmetric copies of each other.
+    return generate(box, count, seed, grade="logic", distinct="symmetry" if box.size >= 9 else "puzzle")
 
 
 @dataclass(frozen=True, eq=False)

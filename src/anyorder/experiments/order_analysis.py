@@ -24,21 +24,20 @@ import numpy as np
 from anyorder.decoding.strategies import strategies
 from anyorder.evaluation.accuracy import mcnemar, wilson
 from anyorder.experiments import records
-from anyorder.experiments.decodes import Decodes, decode_puzzles
+from anyorder.experiments.decodes import Decodes, decode_puzzles, logic_puzzles
 from anyorder.experiments.experiment import Experiment, Progress, Settings
 from anyorder.experiments.panels import panels
 from anyorder.experiments.plots import COLOURS
 from anyorder.experiments.puzzles import PuzzleSet
 from anyorder.models.checkpoints import from_pretrained
-from anyorder.tasks.sudoku import STRATEGIES, Box, Puzzles, generate, solve_many
+from anyorder.tasks.sudoku import STRATEGIES, Puzzles, solve_many
 from anyorder.tasks.sudoku.depth import fill_depth
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SEED = 577_215  # of the puzzles; no training set uses it
-COUNT = {"smoke": 6, "cpu": 100, "gpu": 2000}
-BOX = Box(3, 3)
+COUNT = {"smoke": 3, "cpu": 100, "gpu": 2000}
 ORDERS = ("margin", "top-probability", "entropy", "random")
 RESAMPLES = 10_000
 
@@ -47,8 +46,8 @@ def run(settings: Settings, progress: Progress) -> records.Record:
     """Decode logic puzzles under each order and compare."""
     since = time.time()
     model = from_pretrained(settings.model, device=settings.device)
-    made = generate(BOX, COUNT[settings.scale], SEED, grade="logic")
-    puzzles = PuzzleSet(f"generated logic puzzles, seed {SEED}", BOX, made.puzzles, made.solutions)
+    made = logic_puzzles(model, COUNT[settings.scale], SEED)
+    puzzles = PuzzleSet(f"generated logic puzzles, seed {SEED}", made.box, made.puzzles, made.solutions)
     decodes = {}
     for name in ORDERS:
         decodes[name] = decode_puzzles(
@@ -60,7 +59,7 @@ def run(settings: Settings, progress: Progress) -> records.Record:
             device=settings.device,
             progress=lambda done, total, name=name: progress(name, done, total),
         )
-    depth = fill_depth(BOX, made.puzzles)
+    depth = fill_depth(made.box, made.puzzles)
     rows = [_order_row(name, decodes[name], made, depth) for name in ORDERS]
     margin = decodes["margin"]
     return records.Record(
@@ -187,7 +186,7 @@ def _by_strategy(decode: Decodes, made: Puzzles) -> list[dict[str, Any]]:
 
 def _by_difficulty(decodes: dict[str, Decodes], made: Puzzles) -> list[dict[str, Any]]:
     """Shares solved of the puzzles whose hardest strategy is each."""
-    used = solve_many(BOX, made.puzzles).used.astype(np.int64)
+    used = solve_many(made.box, made.puzzles).used.astype(np.int64)
     hardest = np.floor(np.log2(np.maximum(used, 1))).astype(int)
     rows = []
     for id, title in STRATEGIES.items():

@@ -149,8 +149,8 @@ def _contest(
         notes=[
             f"Equal training compute, on {seen:,} generated puzzles that the seven strategies finish; decoded are "
             f"{count:,} held-out {grade} ones{copies}. Published figures are for 9x9 grids, 42M (ARM) and 6M (MDM) "
-            "weights and 300 epochs. *Steps* is the published sampler: that many reverse steps, tokens drawn, 0.5 Gumbel noise "
-            "annealed; *as coded*: mask-predict, arg-max tokens, the noise on the log of the score.",
+            "weights and 300 epochs. *Steps* is the published sampler: that many reverse steps, tokens drawn, 0.5 "
+            "Gumbel noise annealed; *as coded*: mask-predict, arg-max tokens, the noise on the log of the score.",
         ],
         details={"parameter_ratio": networks[0].parameters / networks[2].parameters},
     )
@@ -166,7 +166,8 @@ def _arm_way(key: str, beams: int, published: Mapping[str, float], puzzles: Puzz
     return Way(key, f"beam search, {beams}" if beams else "greedy", solve, None if beams else published.get(key))
 
 
-def _solve_grids(model: Transformer, settings: Settings, *, puzzles: Puzzles, strategy: Strategy) -> Marks:
+def _solve_grids(model: Transformer, settings: Settings, *, puzzles: Puzzles | None, strategy: Strategy) -> Marks:
+    assert puzzles is not None
     made = solve_puzzles(
         model,
         puzzles.box,
@@ -179,7 +180,8 @@ def _solve_grids(model: Transformer, settings: Settings, *, puzzles: Puzzles, st
     return _marks(made)
 
 
-def _solve_sequences(model: Transformer, settings: Settings, *, puzzles: Puzzles, beams: int) -> Marks:
+def _solve_sequences(model: Transformer, settings: Settings, *, puzzles: Puzzles | None, beams: int) -> Marks:
+    assert puzzles is not None
     batch_size = max(1, settings.batch_size // max(1, beams))
     made = solve_sequences(
         model, puzzles.box, puzzles.puzzles, beams=beams, batch_size=batch_size, device=settings.device
@@ -235,7 +237,8 @@ def _puzzles(size: Size, folder: Path, progress: Progress, grades: Sequence[Grad
 
     Nor are they symmetric copies of one, where the training configuration keeps its puzzles that far apart.
     """
-    training, paths = folder / "training.npz", {grade: folder / f"held-out-{grade}.npz" for grade in grades}
+    training = folder / "training.npz"
+    paths: dict[Grade, Path] = {grade: folder / f"held-out-{grade}.npz" for grade in grades}
     if not all(path.exists() for path in (training, *paths.values())):
         folder.mkdir(parents=True, exist_ok=True)
         settings = load_settings(size.mdm)
