@@ -85,8 +85,8 @@ class Size:
 
 
 SIZES: Mapping[str, Size] = {
-    "smoke": Size("zebra-arm-3x3", "zebra-mdm-3x3", 2e9, 64, 6, 4, 2, 4, 2),
-    "cpu": Size("zebra-arm-3x3", "zebra-mdm-3x3", 8e12, 30_000, 500, 200, 6, 6, 4),
+    "smoke": Size("zebra-arm-3x3", "zebra-mdm-3x3", 1e8, 64, 6, 4, 2, 4, 2),
+    "cpu": Size("zebra-arm-3x3", "zebra-mdm-3x3", 1.5e13, 30_000, 500, 200, 6, 6, 4),
     "gpu": Size("zebra-arm", "zebra-mdm", 2e16, 300_000, 2_000, 500, 6, 50, 8),
     "paper": Size("zebra-arm", "zebra-mdm", 0.0, 1_500_000, 100_000, 1_000, 20, 50, 8),
 }
@@ -149,8 +149,9 @@ def _contest(networks: Sequence[Network], size: Size, puzzles: Puzzles | None, s
 
 
 def _solve(
-    model: Transformer, settings: Settings, *, layout: Layout, puzzles: Puzzles, how: Mapping[str, Any]
+    model: Transformer, settings: Settings, *, layout: Layout, puzzles: Puzzles | None, how: Mapping[str, Any]
 ) -> Marks:
+    assert puzzles is not None  # a plan decodes nothing
     batch_size = max(1, settings.batch_size // max(1, how.get("beams", 0)))
     made = solve_zebra(model, layout, puzzles, **how, seed=settings.seed, batch_size=batch_size, device=settings.device)
     return Marks(made.solved, made.nfe)

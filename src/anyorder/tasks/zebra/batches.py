@@ -74,8 +74,10 @@ class ZebraData:
             tokens, unknown = self.layout.encode(rows, order)
             return Batch(torch.from_numpy(tokens), torch.from_numpy(unknown))
         tokens, unknown = self.layout.encode(rows)
-        ranks = None if order is None else torch.from_numpy(self.layout.ranks(order))
-        return Batch(torch.from_numpy(tokens), torch.from_numpy(unknown), ranks)
+        if order is None:
+            return Batch(torch.from_numpy(tokens), torch.from_numpy(unknown))
+        ranks = np.where(unknown, self.layout.ranks(order), -1)
+        return Batch(torch.from_numpy(tokens), torch.from_numpy(unknown), torch.from_numpy(ranks))
 
 
 def solver_order(puzzles: Puzzles) -> NDArray[np.int16]:

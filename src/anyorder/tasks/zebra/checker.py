@@ -181,7 +181,7 @@ def check_solution(puzzle: Puzzle, solution: Solution) -> None:
     for number, step in enumerate(solution.steps, 1):
         fault = _fill_fault(board, step) if isinstance(step, Fill) else _removal_fault(board, step)
         if fault is not None:
-            raise Unjustified(f"step {number} ({RULES[step.rule]}): {fault}")
+            raise Unjustified(f"step {number} ({RULES.get(step.rule, 'unknown rule')}): {fault}")
         if isinstance(step, Fill):
             board.fill(step.item, step.house)
         else:
@@ -245,6 +245,8 @@ def _fill_fault(board: Board, step: Fill) -> str | None:
 def _removal_fault(board: Board, step: Removal) -> str | None:
     if (other := _cheaper(board, step.rule)) is not None:
         return f"{other} comes first"
+    if not all(0 <= c < len(board.puzzle.clues) for c in step.clues):
+        return f"there are no clues {step.clues}"
     removed, clues = frozenset(step.removed), [board.puzzle.clues[c] for c in step.clues]
     if not removed or len(removed) != len(step.removed):
         return "it removes nothing, or something twice"

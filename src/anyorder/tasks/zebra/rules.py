@@ -298,8 +298,8 @@ def verify_many(
     row, a, h = np.nonzero(inside & in_range)
     place[row, MOST * a + values[row, a, h]] = h
     rows64 = clues.astype(np.int64)
-    where = np.take_along_axis(place, np.maximum(rows64[..., X : Z + 1], 0).reshape(count, -1), axis=1)
-    x, y, z = np.moveaxis(where.reshape(count, -1, 3), 2, 0)
+    where = np.take_along_axis(place, np.maximum(rows64[..., X : Z + 1], 0).reshape(count, 3 * clues.shape[1]), axis=1)
+    x, y, z = np.moveaxis(where.reshape(count, clues.shape[1], 3), 2, 0)
     right = holds(rows64[..., KIND], rows64[..., NUMBER], sides[:, None], x, y, z) | (rows64[..., KIND] < 0)
     return np.asarray((in_range | ~inside).all((1, 2)) & whole.all(1) & right.all(1))
 

@@ -53,7 +53,8 @@ class Names:
     """The words of a puzzle: of each attribute, and of its values.
 
     Raises:
-        UserError: a word is empty, comes twice, or holds a comma, a colon or a line break; unequal numbers of values.
+        UserError: a word is empty, comes twice, or holds a comma, a colon or more than single spaces between words;
+            unequal numbers of values.
     """
 
     attributes: tuple[str, ...]
@@ -64,8 +65,8 @@ class Names:
             raise UserError("every attribute needs a name and equally many values")
         for words in (self.attributes, *self.values):
             for word in words:
-                if not word.strip() or word != word.strip() or re.search(r"[,:\r\n]", word):
-                    raise UserError(f"{word!r} cannot be a name: it is empty, or holds a comma, colon or line break")
+                if not word or word != " ".join(word.split()) or re.search("[,:]", word):
+                    raise UserError(f"{word!r} cannot be a name: it is empty, or holds a comma, colon or extra space")
             if len(set(words)) < len(words):
                 raise UserError(f"a name comes twice among {', '.join(words)}")
 
@@ -87,7 +88,7 @@ class Names:
 
     @cached_property
     def _people(self) -> dict[str, Item]:
-        return {self.person((a, v)).lower(): (a, v) for a, words in enumerate(self.values) for v in range(len(words))}
+        return {self.person((a, v)): (a, v) for a, words in enumerate(self.values) for v in range(len(words))}
 
     @cached_property
     def _patterns(self) -> list[tuple[Kind, re.Pattern[str]]]:
@@ -98,7 +99,7 @@ class Names:
             pattern = re.escape(sentence).replace(r"\{n\}", r"(?P<n>\d+)")
             for name in "xyz":
                 pattern = pattern.replace(rf"\{{{name}\}}", f"(?P<{name}>{anyone})")
-            patterns.append((kind, re.compile(pattern, re.IGNORECASE)))
+            patterns.append((kind, re.compile(pattern)))
         return patterns
 
     def say(self, clue: Clue) -> str:
@@ -116,11 +117,12 @@ class Names:
         """
         text = " ".join(sentence.split())
         for kind, pattern in self._patterns:
-            found = pattern.fullmatch(text)
+            # A sentence that begins with a person begins with a capital.
+            found = pattern.fullmatch(text) or pattern.fullmatch(text[:1].lower() + text[1:])
             if found is None:
                 continue
             said = found.groupdict()
-            items = tuple(self._people[said[name].lower()] for name in "xyz" if name in said)
+            items = tuple(self._people[said[name]] for name in "xyz" if name in said)
             at = kind in (Kind.FOUND_AT, Kind.NOT_AT)
             clue = Clue(kind, items, int(said["n"]) - at if "n" in said else None)
             clue.fits(self.size)

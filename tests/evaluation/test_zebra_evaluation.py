@@ -1,0 +1,52 @@
+"""Zebra puzzles are marked by the strict verifier, and no batch size changes a verdict."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from anyorder.core.errors import UserError
+from anyorder.evaluation.zebra import solve_zebra
+from anyorder.tasks.zebra import Layout, Puzzles, Recipe, Size, generate
+
+LAYOUT = Layout(3, 3, 10)
+
+
+class Sometimes:
+    """Knows the answers of some puzzles, and guesses the first item elsewhere."""
+
+    vocab_size, mask_token_id = LAYOUT.vocab_size, LAYOUT.mask_token_id
+
+    def __init__(self, puzzles: Puzzles, known: np.ndarray) -> None:
+        tokens = torch.from_numpy(LAYOUT.encode(puzzles)[0])
+        self.answers = {tuple(row[: LAYOUT.answer_start].tolist()): row for row in tokens[torch.from_numpy(known)]}
+
+    def __call__(self, tokens, *, attention_mask=None, at):
+        first = tokens.clone()
+        first[:, LAYOUT.answer_start :] = tokens.max()
+        rows = [self.answers.get(tuple(row[: LAYOUT.answer_start].tolist()), row) for row in first]
+        return torch.nn.functional.one_hot(torch.stack(rows)[at], self.vocab_size).float() * 20
+
+
+def test_what_is_known_is_solved() -> None:
+    puzzles = generate(Recipe((Size(3, 2), Size(3, 3)), most_clues=10), 12, 0)
+    known = np.arange(12) % 3 > 0
+    reports = [solve_zebra(Sometimes(puzzles, known), LAYOUT, puzzles, batch_size=size) for size in (1, 5, 100)]
+    for report in reports:
+        assert (report.solved == known).all()
+        assert report.exact is not None
+        assert (report.exact == known).all()
+        assert (report.filled == reports[0].filled).all()
+        assert (report.nfe == puzzles.houses.astype(int) * puzzles.attributes).all()
+    assert reports[0].summary()["solved_share"] == 8 / 12
+
+
+def test_refused() -> None:
+    puzzles = generate(Recipe((Size(3, 3),), most_clues=10), 3, 0)
+    model = Sometimes(puzzles, np.ones(3, bool))
+    with pytest.raises(UserError, match="do not fit"):
+        solve_zebra(model, Layout(3, 2, 10), puzzles)
+    model.vocab_size = 5
+    with pytest.raises(UserError, match="tokens"):
+        solve_zebra(model, LAYOUT, puzzles)
