@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from anyorder.cli import screen
+from anyorder.cli.data_arithmetic import ArithmeticData, CountdownData
 from anyorder.cli.data_text import TextData
 from anyorder.cli.data_zebra import ZebraData
 from anyorder.cli.options import IntOption, at_least
@@ -84,5 +85,11 @@ def parse_box(text: str) -> Box:
     return Box(int(rows), int(columns))
 
 
-DATA = {"sudoku": SudokuData, "zebra": ZebraData, "text": TextData}
+DATA = {
+    "sudoku": SudokuData,
+    "zebra": ZebraData,
+    "text": TextData,
+    "arithmetic": ArithmeticData,
+    "countdown": CountdownData,
+}
 """Task -> the command that makes data for it."""

@@ -175,14 +175,14 @@ def _within(
     dropped = score < limit
     cost = np.where(dropped, np.minimum(after, nfe), nfe) + scored
     afforded = cost.cumsum(axis=1) <= budget
-    return (right & ~dropped & afforded).any(axis=1)
+    return np.asarray((right & ~dropped & afforded).any(axis=1))
 
 
 def _plain_within(nfe: np.ndarray, right: np.ndarray, budget: np.ndarray) -> np.ndarray:
     """The same for plain sampling, with a budget for each problem, which always pays for the first trace."""
     afforded = nfe.cumsum(axis=1) <= budget[:, None]
     afforded[:, 0] = True
-    return (right & afforded).any(axis=1)
+    return np.asarray((right & afforded).any(axis=1))
 
 
 def _pair(mine: np.ndarray, theirs: np.ndarray) -> dict[str, Any]:

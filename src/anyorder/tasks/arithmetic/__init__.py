@@ -9,6 +9,7 @@ from anyorder.tasks.arithmetic.countdown import (
 )
 from anyorder.tasks.arithmetic.data import ArithmeticData, Hidden
 from anyorder.tasks.arithmetic.expressions import Expression, parse, reductions, text, value
+from anyorder.tasks.arithmetic.files import read_problems, write_problems
 from anyorder.tasks.arithmetic.layout import ANSWER, REASONING, TOKENIZER, hole_lengths, problem_canvas, template
 from anyorder.tasks.arithmetic.problems import (
     DIFFICULTIES,
@@ -48,8 +49,10 @@ __all__ = [
     "parse",
     "problem_canvas",
     "read_countdown",
+    "read_problems",
     "reductions",
     "template",
     "text",
     "value",
+    "write_problems",
 ]

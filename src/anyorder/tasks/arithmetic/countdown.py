@@ -9,15 +9,14 @@ Complex Reasoning and Planning" (2410.14157), after Gandhi et al., "Stream of Se
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import re
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
 
 from anyorder.core.errors import UserError
+from anyorder.tasks.arithmetic.files import json_lines
 from anyorder.tasks.arithmetic.problems import Problem, Split, held_out
 from anyorder.tasks.arithmetic.verifier import Verdict
 
@@ -144,21 +143,9 @@ def read_countdown(path: str | os.PathLike[str]) -> list[Problem]:
     Raises:
         UserError: the file cannot be read, or a line is no problem or its solution does not solve it; with the line.
     """
-    try:
-        lines = Path(path).read_text(encoding="utf-8").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = (error.strerror or "unreadable").lower() if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise UserError(f"cannot read {path}: {reason}") from error
     problems = []
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            values = json.loads(line)
-        except ValueError as error:
-            raise UserError(f"{path}, line {number}: this is not JSON") from error
-        texts = (values.get("input"), values.get("output")) if isinstance(values, dict) else (None, None)
-        question, trace = texts
+    for number, values in json_lines(path):
+        question, trace = values.get("input"), values.get("output")
         if not isinstance(question, str) or not isinstance(trace, str):
             raise UserError(f"{path}, line {number}: a problem has the texts `input` and `output`")
         try:
