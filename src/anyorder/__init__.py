@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from anyorder.core.splicing import Edit
     from anyorder.core.template import ChatTemplate, Template, read_holes, read_text
     from anyorder.core.tokenizers import ByteTokenizer, Tokenizer
+    from anyorder.decoding.beam import Beams, beam_search
     from anyorder.decoding.decoder import decode, stream
     from anyorder.decoding.guidance import ClassifierFree
     from anyorder.decoding.leave_out import LeaveOut
@@ -68,6 +69,7 @@ _HOME = {
     "core.splicing": ("Edit",),
     "core.template": ("ChatTemplate", "Template", "read_holes", "read_text"),
     "core.tokenizers": ("ByteTokenizer", "Tokenizer"),
+    "decoding.beam": ("Beams", "beam_search"),
     "decoding.decoder": ("decode", "stream"),
     "decoding.guidance": ("ClassifierFree",),
     "decoding.leave_out": ("LeaveOut",),
@@ -122,6 +124,7 @@ __all__ = [
     "UNDECIDED",
     "WINO",
     "AnswerEntropy",
+    "Beams",
     "Blocks",
     "ByteTokenizer",
     "Calibrated",
@@ -183,6 +186,7 @@ __all__ = [
     "TransformerConfig",
     "UserError",
     "Whole",
+    "beam_search",
     "decode",
     "fold",
     "from_pretrained",

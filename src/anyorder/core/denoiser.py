@@ -1,12 +1,14 @@
 """What a denoiser is: the conditional laws p(x^i | x_t) of a masked diffusion model, at chosen positions only.
 
-A plain function object that has ``vocab_size`` and ``mask_token_id`` is a denoiser; no base class is asked for. Three
+A plain function object that has ``vocab_size`` and ``mask_token_id`` is a denoiser; no base class is asked for. Four
 things are optional:
 
 - ``open(canvas) -> session`` for a denoiser that keeps state over one decode (a key-value cache, guidance). All state
   lives in the session, so nothing of one request reaches the next.
 - ``splice(source)`` on a session: positions were inserted or removed; ``source`` (rows, length) is the old position of
   each, -1 at new ones. A session without it cannot follow and is opened anew.
+- ``reads_left`` on a session (false where absent): logits rest on what stands left of them alone (a causal network and
+  its cache), so the loop, decoding from the left, asks for no more than it is about to decide.
 - ``evaluations_per_call`` (int, 1 where absent) for a denoiser that runs its network more than once a call.
 """
 
