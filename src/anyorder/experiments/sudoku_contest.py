@@ -88,7 +88,7 @@ SIZES: Mapping[str, Size] = {
 }
 SMALLEST: Mapping[str, Size] = {
     "smoke": Size("sudoku-arm-4x4", "sudoku-mdm-4x4", 5e8, 64, 6, 4, 2, 8, 2),
-    "cpu": Size("sudoku-arm-4x4", "sudoku-mdm-4x4", 3e12, 20_000, 500, 100, 6, 8, 4),
+    "cpu": Size("sudoku-arm-4x4", "sudoku-mdm-4x4", 1.5e12, 20_000, 500, 64, 6, 8, 4),
 }
 """4x4 grids: minutes instead of an hour. Few of their puzzles are no copies of each other, and none is hard."""
 
