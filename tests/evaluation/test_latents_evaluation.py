@@ -61,7 +61,7 @@ def test_the_exact_posterior_has_no_error() -> None:
 
 
 def test_the_error_of_knowing_nothing() -> None:
-    """KL(p || uniform over the tokens that are no mask) = log(vocabulary - 1) - H(p), and the mask token costs nothing."""
+    """KL(p || uniform over all but the mask) = log(vocabulary - 1) - H(p); a likely mask token costs nothing."""
     law = planted_colouring(5, 10, colours=3, seed=1)
     exact = ExactPosterior(law)
     found = level_error(Uniform(law), exact, 2, 60, batch_size=7)  # pyright: ignore[reportArgumentType]
