@@ -270,7 +270,7 @@ def plot(record: records.Record, path: Path) -> None:
             )
         left.set_xticks(places, [row["order"] for row in record.rows], fontsize=8)
         left.set_ylabel("Kendall's tau, mean over puzzles")
-        left.legend(frameon=False, fontsize=8)
+        left.legend(frameon=False, fontsize=8, loc="upper right")
         groups = record.details["by_strategy"]
         for place, group in enumerate(groups):
             low, middle_value, high = group["quartiles"]
