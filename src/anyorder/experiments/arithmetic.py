@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 MODEL = "arithmetic"
 HELD_OUT_SEED = 577_215  # of the problems that are measured
+DECODES = "reasoning-decodes"
 MARGIN = 0.015
 """How much worse a share may be and still count as no worse: its interval must end above minus this."""
 END = TOKENIZER.end_token_id
@@ -94,6 +95,12 @@ def decoded(
     )
     figures = {name: getattr(report, name) for name in ("right", "valid", "nfe", "text_nfe", "text")}
     return {name: values.astype(int).tolist() for name, values in figures.items()}
+
+
+def leg_of(name: str) -> str:
+    """The file name of a strategy's decode. Experiments that decode the same problems keep them in one folder,
+    DECODES, and share what they have in common."""
+    return name.replace(">", "above").replace(",", "").replace(" ", "-")
 
 
 def row(name: str, found: Mapping[str, Any], baseline: Mapping[str, Any] | None = None) -> dict[str, Any]:

@@ -14,12 +14,14 @@ import numpy as np
 
 from anyorder.experiments import records
 from anyorder.experiments.arithmetic import (
+    DECODES,
     HELD_OUT_SEED,
     MARGIN,
     Contender,
     decoded,
     ends,
     held_out_problems,
+    leg_of,
     load_model,
     model_name,
     row,
@@ -28,7 +30,7 @@ from anyorder.experiments.experiment import Experiment, Progress, Settings
 from anyorder.experiments.legs import Leg, folder_of, run_legs
 from anyorder.experiments.plots import Point, accuracy_against_evaluations
 from anyorder.planning.budgets import KLASS, EntropyBelow, EntropyBound, Factor, Fixed, OneByOne, ProbabilityAbove
-from anyorder.planning.orders import Entropy, LeftToRight, Random, TopProbability
+from anyorder.planning.orders import Entropy, LeftToRight, TopProbability
 
 COUNTS = {"smoke": 16, "cpu": 4096, "gpu": 16_384}
 PUBLISHED = {
@@ -60,7 +62,6 @@ def contenders() -> list[Contender]:
     listed = [
         Contender(any_order, {"order": Entropy(), "budget": OneByOne()}),
         Contender(text_order, {"order": LeftToRight(), "budget": OneByOne()}),
-        Contender("random", {"order": Random(), "budget": OneByOne()}, any_order),
         Contender("MED 0.2", {"order": Entropy(), "budget": EntropyBelow(0.2, most=8)}, any_order),
         Contender("MED 0.05", {"order": Entropy(), "budget": EntropyBelow(0.05, most=8)}, any_order),
         Contender("MED 0.5", {"order": Entropy(), "budget": EntropyBelow(0.5, most=8)}, any_order),
@@ -87,14 +88,14 @@ def run(settings: Settings, progress: Progress) -> records.Record:
     listed = contenders()
     legs = [
         Leg(
-            contender.name.replace(" ", "-").replace(">", "above"),
+            leg_of(contender.name),
             lambda contender=contender: decoded(
                 model, "normal", problems, {**contender.parts, "stop": ends()}, settings
             ),
         )
         for contender in listed
     ]
-    folder = folder_of(settings, "reasoning-budgets", {"model": facts["fingerprint"], "count": len(problems)})
+    folder = folder_of(settings, DECODES, {"model": facts["fingerprint"], "count": len(problems)})
     found = dict(
         zip([c.name for c in listed], run_legs(legs, folder, settings, progress, "strategies").values(), strict=True)
     )

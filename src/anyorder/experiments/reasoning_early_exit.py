@@ -13,12 +13,14 @@ import numpy as np
 
 from anyorder.experiments import records
 from anyorder.experiments.arithmetic import (
+    DECODES,
     HELD_OUT_SEED,
     MARGIN,
     Contender,
     decoded,
     ends,
     held_out_problems,
+    leg_of,
     load_model,
     model_name,
     row,
@@ -86,12 +88,12 @@ def run(settings: Settings, progress: Progress) -> records.Record:
     listed = contenders(settings.scale)
     legs = [
         Leg(
-            contender.name.replace(" ", "-").replace(",", ""),
+            leg_of(contender.name),
             lambda parts=contender.parts: decoded(model, "normal", problems, parts, settings),
         )
         for contender, _ in listed
     ]
-    folder = folder_of(settings, "reasoning-early-exit", {"model": facts["fingerprint"], "count": len(problems)})
+    folder = folder_of(settings, DECODES, {"model": facts["fingerprint"], "count": len(problems)})
     results = run_legs(legs, folder, settings, progress, "gammas").values()
     found = dict(zip([contender.name for contender, _ in listed], results, strict=True))
     rows = []
