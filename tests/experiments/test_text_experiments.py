@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from anyorder.core.errors import UserError
-from anyorder.experiments import figure2_scaling, run_experiment
+from anyorder.experiments import figure2_scaling, figure2_text, figure3, run_experiment
 from anyorder.experiments.experiment import Settings, Unfinished
 from anyorder.experiments.figure2_scaling import LEARNERS, MASKED, SCALES, Size, cells
 from anyorder.experiments.records import Record, read_record
 from anyorder.experiments.text_runs import open_corpus
 from anyorder.tasks.text import PERMUTATIONS
-from anyorder.training.build import make_model
+from anyorder.training.build import make_model, model_config
 
 
 @pytest.fixture(scope="module")
@@ -107,6 +107,19 @@ def test_weights_are_counted_as_the_network_has_them(work: Path) -> None:
     plan = figure2_scaling._training(cell, scale, corpus, settings)
     assert sum(p.numel() for p in make_model(plan).blocks.parameters()) == cell.size.weights == 3 * (12 * 64**2 + 128)
     assert plan.model["positions"] == "learned"
+
+
+def test_the_networks_of_the_gpu_scale_can_be_built(work: Path) -> None:
+    settings = Settings(scale="smoke", work=work / "runs")
+    corpus = open_corpus(settings, vocab_size=None, block=1152)
+    gpu = dataclasses.replace(settings, scale="gpu")
+    plans = [figure2_scaling._training(cell, SCALES["gpu"], corpus, gpu) for cell in cells(SCALES["gpu"])]
+    plans += [figure3._training(figure3.SCALES["gpu"], corpus, gpu, judge=judge) for judge in (False, True)]
+    plans.append(figure2_text._training(figure2_text.SCALES["gpu"], corpus, gpu))
+    for plan in plans:
+        assert model_config(plan).length >= plan.task.length
+        assert plan.precision == "bfloat16"
+        assert plan.steps >= 50
 
 
 def test_novels_are_wanted_beyond_the_smallest_scale(tmp_path: Path) -> None:

@@ -30,13 +30,14 @@ from anyorder.experiments.experiment import Experiment, Progress, Settings
 from anyorder.experiments.legs import Leg, folder_of, run_legs
 from anyorder.experiments.panels import panels
 from anyorder.experiments.plots import COLOURS, MARKERS
-from anyorder.experiments.text_runs import Clock, open_corpus, text_settings, trained
+from anyorder.experiments.text_runs import Clock, Corpus, open_corpus, text_settings, trained
 from anyorder.tasks.text.data import TextData
 from anyorder.tasks.text.permutations import PERMUTATIONS, make_permutation, transpositions
 from anyorder.tasks.text.shards import TokenSet
 
 if TYPE_CHECKING:
     from anyorder.models.transformer import Transformer
+    from anyorder.training import TrainSettings
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class Scale:
 SCALES = {
     "smoke": Scale(144, 1, 32, 2, 16, 4, 4, 4, 2, block=1152),
     "cpu": Scale(1024, 3, 128, 4, 600, 4, 24, 16, 3),
-    "gpu": Scale(2048, 12, 768, 12, 20_000, 64, 256, 32, 3),
+    "gpu": Scale(2048, 8, 512, 8, 4000, 32, 256, 32, 3),
 }
 
 
@@ -66,29 +67,7 @@ def run(settings: Settings, progress: Progress) -> records.Record:
     """Train the model (or go on training), then measure order by order."""
     since, clock, scale = time.time(), Clock(settings.minutes), SCALES[settings.scale]
     corpus = open_corpus(settings, vocab_size=None, block=scale.block)
-    plan = text_settings(
-        "figure2-text",
-        corpus,
-        length=scale.length,
-        model={
-            "layers": scale.layers,
-            "width": scale.width,
-            "heads": scale.heads,
-            "mlp_width": 4 * scale.width,
-            "activation": "relu-squared",
-            "positions": "rotary",
-        },
-        steps=scale.steps,
-        batch_size=scale.batch_size,
-        seed=settings.seed,
-        optimizer={"adamw": {"rate": 3e-3, "beta1": 0.9, "beta2": 0.95}, "muon": {"rate": 0.02}},
-        schedule={"shape": "flat-then-linear", "warmup_steps": max(1, scale.steps // 20), "decay_share": 0.5},
-        precision="bfloat16" if settings.scale == "gpu" else "float32",
-        ema=0.99,
-        evaluation={"every_steps": max(1, scale.steps // 4), "sequences": scale.sequences, "draws": 8, "batch_size": 4},
-        checkpoint={"every_minutes": 2},
-        log_every_steps=max(1, scale.steps // 40),
-    )
+    plan = _training(scale, corpus, settings)
     folder = folder_of(settings, "figure2-text", plan.to_dict())
     model, loss = trained(plan, folder / "model", clock)
     model = model.to(settings.device)
@@ -155,6 +134,32 @@ def run(settings: Settings, progress: Progress) -> records.Record:
             data=corpus.facts,
             model=records.model_facts("text model of figure 2", model),
         ),
+    )
+
+
+def _training(scale: Scale, corpus: Corpus, settings: Settings) -> TrainSettings:
+    return text_settings(
+        "figure2-text",
+        corpus,
+        length=scale.length,
+        model={
+            "layers": scale.layers,
+            "width": scale.width,
+            "heads": scale.heads,
+            "mlp_width": 4 * scale.width,
+            "activation": "relu-squared",
+            "positions": "rotary",
+        },
+        steps=scale.steps,
+        batch_size=scale.batch_size,
+        seed=settings.seed,
+        optimizer={"adamw": {"rate": 3e-3, "beta1": 0.9, "beta2": 0.95}, "muon": {"rate": 0.02}},
+        schedule={"shape": "flat-then-linear", "warmup_steps": max(1, scale.steps // 20), "decay_share": 0.5},
+        precision="bfloat16" if settings.scale == "gpu" else "float32",
+        ema=0.99,
+        evaluation={"every_steps": max(1, scale.steps // 4), "sequences": scale.sequences, "draws": 8, "batch_size": 4},
+        checkpoint={"every_minutes": 2},
+        log_every_steps=max(1, scale.steps // 40),
     )
 
 
