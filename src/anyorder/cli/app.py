@@ -29,6 +29,7 @@ from anyorder.cli.bench import BENCHES
 from anyorder.cli.compare import Compare
 from anyorder.cli.data import DATA
 from anyorder.cli.demo import Demo
+from anyorder.cli.eval import Eval
 from anyorder.cli.experiment import Experiment
 from anyorder.cli.generate import Generate
 from anyorder.cli.solve import Solve
@@ -45,6 +46,7 @@ COMMANDS: Mapping[str, Any] = {
     "solve": Solve,
     "compare": Compare,
     "generate": Generate,
+    "eval": Eval,
     "strategies": Strategies,
     "view": View,
     "bench": BENCHES,

@@ -90,8 +90,8 @@ class Generate:
             template = ChatTemplate((*system, ("user", text), ("assistant", self.reply)))
         values = _values(self.value)
         name, strategy = self.decoding.resolve()
-        device = _prepare(self.threads, self.device)
-        model, tokenizer = _open(self.model, device, self.dtype, self.mask_token)
+        device = prepare(self.threads, self.device)
+        model, tokenizer = open_model(self.model, device, self.dtype, self.mask_token)
         canvas = template.canvas(tokenizer, **values)
         strategy = _fitted(strategy, model, self.until_end, tokenizer, list(template.holes))
         result = self._decode(model, tokenizer, canvas, name, strategy, device)
@@ -203,13 +203,14 @@ def _values(given: tuple[str, ...]) -> dict[str, str]:
     return values
 
 
-def _prepare(threads: int | None, device: str) -> torch.device:
+def prepare(threads: int | None, device: str) -> torch.device:
+    """Set the number of threads and return the device."""
     from anyorder.cli.options import Machine
 
     return Machine(threads=threads, device=device).prepare()
 
 
-def _open(name: str, device: torch.device, dtype: str | None, mask: str | None) -> tuple[Transformer, Tokenizer]:
+def open_model(name: str, device: torch.device, dtype: str | None, mask: str | None) -> tuple[Transformer, Tokenizer]:
     """A text model and its tokenizer."""
     import torch
 

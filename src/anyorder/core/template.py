@@ -100,6 +100,23 @@ class Template:
         """Names of the holes, in order, and their lengths in tokens."""
         return {part.name: part.length for part in self.parts if isinstance(part, Hole)}
 
+    def resized(self, **lengths: int) -> Template:
+        """The same template with other lengths of some holes. Raises ``UserError`` for a hole that it has not."""
+        missing = [name for name in lengths if name not in self.holes]
+        if missing:
+            raise UserError(
+                f"template: it has no hole {missing[0]!r}; it has {', '.join(map(repr, self.holes)) or 'none'}"
+            )
+        written = []
+        for part in self.parts:
+            if isinstance(part, str):
+                written.append(part.replace("{", "{{").replace("}", "}}"))
+            elif isinstance(part, Hole):
+                written.append(f"{{{part.name}:{lengths.get(part.name, part.length)}}}")
+            else:
+                written.append(f"{{{part.name}}}")
+        return Template("".join(written))
+
     def canvas(self, tokenizer: Tokenizer, /, **values: str) -> Canvas:
         """A canvas of one row.
 
