@@ -153,10 +153,8 @@ def _names(categories: Any, houses: Any) -> Names:
     for name, values in categories.items():
         if not _texts(values) or len(values) != houses:
             raise UserError(f"category {name!r} must list {houses} values, one for each house")
-    size = Size(houses, len(categories))
-    names = Names(tuple(categories), tuple(tuple(values) for values in categories.values()))
-    assert names.size == size
-    return names
+    Size(houses, len(categories))  # refuses what is too small or too large
+    return Names(tuple(categories), tuple(tuple(values) for values in categories.values()))
 
 
 def _clue(held: Any, names: Names) -> Clue | None:

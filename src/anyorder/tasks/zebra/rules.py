@@ -137,7 +137,7 @@ def parse_size(text: str) -> Size:
     Raises:
         UserError: anything else.
     """
-    found = re.fullmatch(r"(\d+)x(\d+)", text)
+    found = re.fullmatch("([0-9]{1,2})x([0-9]{1,2})", text)
     if found is None:
         raise UserError(f"{text!r} is no size of a Zebra puzzle; write houses x attributes, as in 4x5")
     return Size(int(found[1]), int(found[2]))

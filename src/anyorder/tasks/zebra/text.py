@@ -96,7 +96,7 @@ class Names:
         anyone = "|".join(re.escape(person) for person in sorted(self._people, key=len, reverse=True))
         patterns = []
         for kind, sentence in SENTENCES.items():
-            pattern = re.escape(sentence).replace(r"\{n\}", r"(?P<n>\d+)")
+            pattern = re.escape(sentence).replace(r"\{n\}", "(?P<n>[0-9]{1,2})")
             for name in "xyz":
                 pattern = pattern.replace(rf"\{{{name}\}}", f"(?P<{name}>{anyone})")
             patterns.append((kind, re.compile(pattern)))
@@ -170,7 +170,7 @@ def read_prompt(text: str) -> tuple[Puzzle, Names]:
     if not listed or not lines[0].startswith("There are "):
         raise UserError("this is no prompt of a Zebra puzzle: it names no houses or no values")
     names = Names(tuple(name for name, _, _ in listed), tuple(tuple(words.split(", ")) for _, _, words in listed))
-    houses = re.match(r"There are (\d+) houses", lines[0])
+    houses = re.match("There are ([0-9]{1,2}) houses", lines[0])
     if houses is None or int(houses[1]) != names.size.houses:
         raise UserError("the number of houses and the number of values differ")
     said = [found[1] for line in lines if (found := re.match(r"\d+\. (.*)", line))]
@@ -216,7 +216,7 @@ def _objects(text: str) -> list[dict]:
     while at >= 0:
         try:
             value, end = decoder.raw_decode(text, at)
-        except ValueError:
+        except (ValueError, RecursionError):
             end = at + 1
         else:
             found.append(value)
