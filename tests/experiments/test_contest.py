@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from anyorder.core.errors import UserError
-from anyorder.experiments import run_experiment
+from anyorder.experiments import run_experiment, sudoku_contest
 from anyorder.experiments.contest import Comparison, Contest, Marks, Network, Way, flops_of_step, run_contest
 from anyorder.experiments.experiment import Settings, Unfinished
 from anyorder.experiments.records import Record, read_record
@@ -139,6 +139,15 @@ def test_the_published_length_is_planned_only(tmp_path: Path) -> None:
     assert arm["examples"] == mdm["examples"] == 300 * 1_800_000
     assert 41e6 < arm["parameters"] < 43e6
     assert arm["parameters"] > 3 * mdm["parameters"]
+
+
+def test_the_gpus_scale_has_the_published_sizes_and_equal_compute(tmp_path: Path) -> None:
+    settings = Settings(scale="gpu", out=tmp_path, work=tmp_path)
+    networks = sudoku_contest._networks(sudoku_contest.SIZES["gpu"], tmp_path, settings)
+    assert [round(network.parameters / 1e6) for network in networks] == [43, 43, 5]
+    compute = [network.training.steps * flops_of_step(network.training) for network in networks]
+    assert max(compute) < 1.01 * min(compute)
+    assert [network.training.data.path for network in networks] == [str(tmp_path / "training.npz")] * 3
 
 
 def test_at_the_cpus_scale_the_masked_model_is_the_smaller_one() -> None:

@@ -248,18 +248,18 @@ def plot(record: records.Record, path: Path) -> None:
         bars.set_xlim(0, 103)
         bars.set_xlabel("puzzles solved (%)")
         along = record.details["along_training"]
+        unit, power = (1.0, 15) if max(point["petaflop"] for point in along) >= 1 else (1e3, 12)
         for index, key in enumerate(dict.fromkeys((point["network"], point["strategy"]) for point in along)):
             points = [point for point in along if (point["network"], point["strategy"]) == key]
             curves.plot(
-                [point["petaflop"] for point in points],
+                [point["petaflop"] * unit for point in points],
                 [100 * point["solved_share"] for point in points],
-                "os^Dv"[index % 5] + "-",
+                "os^Dv"[index % 5] + ("--" if key[1] == "random" else "-"),
                 color=colour[key[0]],
-                alpha=1.0 if index % 2 == 0 else 0.6,
                 markersize=4,
                 label=f"{key[0]}: {key[1]}",
             )
-        curves.set_xlabel("training compute (10^15 operations)")
+        curves.set_xlabel(f"training compute (10^{power} operations)")
         curves.set_ylabel("held-out puzzles solved (%)")
         curves.set_ylim(-3, 103)
         curves.legend(frameon=False, fontsize=8)

@@ -199,7 +199,7 @@ def plot(record: records.Record, path: Path) -> None:
         axes.invert_yaxis()
         axes.set_xlabel("puzzles solved (%)")
         axes.set_xlim(0, 103)
-        axes.legend(frameon=False, fontsize=9, loc="upper center", bbox_to_anchor=(0.3, -0.08), ncols=2)
+        axes.legend(fontsize=8, loc="lower right")
 
 
 EXPERIMENT = Experiment(name="sampler-ablation", scales=("smoke", "cpu", "gpu"), run=run, plot=plot)
