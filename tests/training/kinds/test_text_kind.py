@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,11 @@ from anyorder.core.objectives import causal_loss
 from anyorder.core.tokenizers import ByteTokenizer
 from anyorder.models.checkpoints import from_pretrained
 from anyorder.tasks.text import Document, make_permutation, write_tokens
-from anyorder.training import TrainSettings, train
+from anyorder.training import TrainSettings, load_settings, train
+from anyorder.training.batches import step_batch
 from anyorder.training.build import make_model, model_config
+from anyorder.training.kinds.text import open_data
+from anyorder.training.step import MaskedLoss
 
 ORDERS = ("left-to-right", "identity", "much-closer", "closer", "uniform")
 
@@ -91,10 +95,6 @@ def test_a_run_trains_measures_and_saves(text: Callable[..., TrainSettings], tmp
 
 def test_a_pi_learner_is_trained_on_form_3_of_the_objective(text: Callable[..., TrainSettings], tmp_path: Path) -> None:
     # The loss of the first step is -log p along pi, as the objective's own form of it counts it.
-    from anyorder.training.batches import step_batch
-    from anyorder.training.kinds.text import open_data
-    from anyorder.training.step import MaskedLoss
-
     settings = text("uniform")
     model = make_model(settings)
     for parameter in model.parameters():
@@ -136,6 +136,15 @@ def test_a_run_that_stopped_goes_on_as_if_it_had_not(text: Callable[..., TrainSe
     train(text("closer"), tmp_path / "one", threads=1)
     one, parts = (from_pretrained(tmp_path / name / "model").state_dict() for name in ("one", "parts"))
     assert all(torch.equal(value, parts[name]) for name, value in one.items())
+
+
+def test_the_shipped_configuration_fits(tokens: Path, tmp_path: Path) -> None:
+    settings = load_settings("text-bytes")
+    assert model_config(settings).vocab_size == ByteTokenizer().vocab_size
+    assert model_config(settings).mask_token_id == ByteTokenizer().mask_token_id
+    task = dataclasses.replace(settings.task, length=16)
+    data = dataclasses.replace(settings.data, path=str(tokens))
+    assert len(open_data(dataclasses.replace(settings, task=task, data=data), tmp_path)) > 100
 
 
 def test_what_does_not_fit_is_refused(text: Callable[..., TrainSettings], tmp_path: Path, tokens: Path) -> None:
