@@ -90,6 +90,7 @@ def run(settings: Settings, progress: Progress) -> records.Record:
             "right_share": float(right.mean()),
             "score_r": {str(share): by_share[share]["score_r"] for share in (0.0, 0.25, 0.5, 0.75, 1.0)},
             "likelihood_r": {str(share): by_share[share]["likelihood_r"] for share in (0.25, 0.5, 0.75, 1.0)},
+            "half_way": half_way(found),
             "policies": policies,
         },
         columns=[
@@ -137,6 +138,34 @@ def correlations(found: dict[str, Any]) -> list[dict[str, Any]]:
             line[f"{name}_r_from"], line[f"{name}_r_to"] = interval or (None, None)
         rows.append(line)
     return rows
+
+
+def half_way(found: dict[str, Any], resamples: int = 2000) -> dict[str, Any]:
+    """How much r of the trace score exceeds r of the likelihood half-way, and r at the start; intervals by bootstrap
+    over problems."""
+    right = np.array(found["right"], float)
+    figures = (along(found, "scores", 0.5), along(found, "likelihoods", 0.5), along(found, "scores", 0.0))
+    problem = np.array(found["problem"])
+    members = [np.flatnonzero(problem == index) for index in range(int(problem.max()) + 1)]
+    rng = np.random.default_rng(0)
+
+    def differences(rows: np.ndarray) -> tuple[float, float] | None:
+        r = [pearson(values[rows], right[rows])[0] for values in figures]
+        return None if r[0] is None or r[1] is None or r[2] is None else (r[0] - r[1], r[0] - r[2])
+
+    whole = differences(np.arange(len(right)))
+    drawn = [
+        differences(np.concatenate([members[index] for index in rng.integers(0, len(members), len(members))]))
+        for _ in range(resamples)
+    ]
+    kept = np.array([pair for pair in drawn if pair is not None])
+    if whole is None or len(kept) < resamples // 2:
+        return {"over_likelihood": None, "over_start": None}
+    low, high = np.quantile(kept, [0.025, 0.975], axis=0)
+    return {
+        name: {"difference": whole[index], "interval": [float(low[index]), float(high[index])]}
+        for index, name in enumerate(("over_likelihood", "over_start"))
+    }
 
 
 def used(found: dict[str, Any], repaired: dict[str, Any], samples: int) -> dict[str, Any]:
