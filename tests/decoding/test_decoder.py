@@ -17,7 +17,6 @@ from anyorder.planning.budgets import Quota
 from anyorder.planning.remasking import Revision
 from anyorder.planning.stopping import Ending
 
-
 DECIDE = ("prophet", "prophet-in-hole", "several")
 """Stop rules that decide what is left, so that a row they ended can be complete."""
 IDLE = ("p2", "reconsider")

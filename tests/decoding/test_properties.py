@@ -13,6 +13,7 @@ import anyorder as ao
 
 share = st.floats(0, 1)
 most = st.none() | st.integers(1, 5)
+counts = st.integers(1, 5)
 views = st.sampled_from(["model", "sampled"])
 schedules = st.sampled_from([ao.Linear(), ao.Cosine(), ao.Polynomial(0.5), ao.Geometric(), ao.LogLinear(0.1)])
 
@@ -31,6 +32,7 @@ orders = st.recursive(
         st.builds(ao.Noisy, inner, gaussian=st.floats(0, 5), anneal=st.booleans()),
         st.builds(ao.Prior, inner, decay=st.floats(-2, 2)),
         st.builds(ao.Defer, inner, st.integers(0, 6)),
+        st.builds(ao.Lookahead, inner, st.integers(2, 5), share),
     ),
     max_leaves=2,
 )
@@ -42,6 +44,9 @@ budgets = st.one_of(
     st.builds(ao.EntropyBound, st.floats(0, 20), most, views),
     st.builds(ao.ProbabilityAbove, share, most, st.booleans(), views),
     st.builds(ao.Factor, st.floats(0, 5), most, views),
+    st.builds(
+        lambda limit, part, least, more: ao.Draft(limit, part, least, least + more), share, share, counts, counts
+    ),
     st.builds(ao.KLASS, share, st.floats(0, 2), st.integers(1, 3), most, st.booleans()),
 )
 cuts = st.one_of(
@@ -51,17 +56,31 @@ cuts = st.one_of(
     st.builds(ao.MinP, share),
 )
 samplers = st.one_of(st.just(ao.Greedy()), cuts, st.builds(lambda a, b: a | b, cuts, cuts))
-inside = st.sampled_from([ao.Whole(), ao.Blocks(1), ao.Blocks(3), ao.Blocks(50)])
+inside = st.sampled_from([ao.Whole(), ao.Blocks(1), ao.Blocks(3), ao.Blocks(50), ao.Dilated(4), ao.Dilated(7, base=3)])
 windows = st.one_of(
     inside,
     st.builds(lambda inner: ao.Holes("a", "b", inside=inner), inside),
     st.builds(lambda inner: ao.Holes("b", inside=inner), inside),
 )
-remasks = st.none() | st.builds(ao.MaskPredict, st.integers(1, 12), schedules)
+CAP = 12
+remasks = st.one_of(
+    st.none(),
+    st.builds(ao.MaskPredict, st.integers(1, CAP), schedules),
+    st.builds(ao.P2, st.integers(1, CAP), schedules),
+    st.builds(ao.WINO, share),
+    st.builds(ao.ReMDM, st.integers(1, CAP), st.sampled_from(["cap", "rescale", "conf", "loop"]), share),
+    st.builds(ao.Reconsider, st.integers(1, CAP), st.floats(0.01, 1), share, st.integers(1, 4), st.integers(1, 5)),
+)
+counting = (ao.MaskPredict, ao.P2, ao.ReMDM)
 stops = st.one_of(
     st.none(),
     st.sampled_from([ao.EndOfHole("a"), ao.EndOfHole("b")]),
     st.builds(ao.EndOfText, st.integers(0, 6), st.sampled_from([None, "a", "b"])),
+    st.builds(ao.AnswerEntropy, st.floats(0, 12), st.sampled_from(["a", "b"])),
+    st.builds(ao.Prophet, st.floats(0, 4), st.floats(0, 4), st.floats(0, 4), st.sampled_from([None, "a", "b"])),
+    st.builds(
+        lambda limit, token: ao.Stops(ao.EndOfText(token), ao.Prophet(limit)), st.floats(0, 4), st.integers(0, 6)
+    ),
 )
 
 
@@ -97,7 +116,8 @@ def test_laws_hold_for_any_canvas_and_parts(
     canvas, order, budget, sampler, window, remask, stop, seed, side, scale
 ) -> None:
     parts: dict[str, Any] = {"order": order, "sampler": sampler, "window": window, "stop": stop}
-    parts |= {"remask": remask} if remask else {"budget": budget}
+    parts |= {"remask": remask} if remask else {}
+    parts |= {} if isinstance(remask, counting) else {"budget": budget}
     denoiser = HashDenoiser(scale=scale)
     result = ao.decode(denoiser, canvas, **parts, seed=seed)
     decided, undecided = result.state == ao.DECIDED, result.state == ao.UNDECIDED
@@ -106,10 +126,12 @@ def test_laws_hold_for_any_canvas_and_parts(
     assert torch.equal(decided | undecided, canvas.unknown)
     assert not bool((result.tokens[decided] == MASK).any())
     assert bool((result.tokens[undecided] == MASK).all())
-    assert undecided.any(dim=1).tolist() == [reason.startswith("end_of") for reason in result.finish_reason]
-    assert "evaluation_limit" not in result.finish_reason
+    ended = torch.tensor([reason not in ("complete", "evaluation_limit") for reason in result.finish_reason])
+    assert not bool((undecided.any(dim=1) & ~ended).any())
+    assert "evaluation_limit" not in result.finish_reason or isinstance(remask, ao.WINO | ao.Reconsider)
     assert int(result.nfe.sum()) == denoiser.rows
-    assert bool((result.nfe <= (canvas.unknown.sum(dim=1) if remask is None else 12 * canvas.length)).all())
+    steps = result.step_of.amax(dim=1) + 1 if canvas.length else result.nfe
+    assert bool((steps <= (canvas.unknown.sum(dim=1) if remask is None else CAP * canvas.length)).all())
     assert torch.equal(result.step_of >= 0, decided)
     assert bool((result.log_probability[decided] <= 0).all())
 
@@ -146,6 +168,16 @@ SETTINGS = [
     (ao.MinP, "p", "sampler"),
     (ao.Blocks, "size", "window"),
     (ao.MaskPredict, "steps", "remask"),
+    (ao.P2, "steps", "remask"),
+    (ao.WINO, "verify", "remask"),
+    (ao.ReMDM, "steps", "remask"),
+    (ao.Reconsider, "evaluations", "remask"),
+    (ao.Prophet, "early", "stop"),
+    (ao.Lookahead, "candidates", "order"),
+    (ao.Lookahead, "sure", "order"),
+    (ao.Planned, "eta", "order"),
+    (ao.Draft, "limit", "budget"),
+    (ao.Dilated, "size", "window"),
     (ao.EndOfText, "tokens", "stop"),
     (ao.Margin, "log", "order"),
     (ao.Entropy, "view", "order"),

@@ -13,7 +13,10 @@ ONE_AT_A_TIME = ("random", "left-to-right", "top-probability", "margin", "entrop
 SEVERAL = ("med", "ar-med", "eb", "fast-dllm", "fast-dllm-factor", "klass", "llada")
 PROTOCOLS = ("vanilla-50", "top-probability-50", "margin-50")
 CODE = ("puzzle-code-margin", "puzzle-code-top-probability")
-NAMES = (*ONE_AT_A_TIME, *SEVERAL, *PROTOCOLS, *CODE)
+FIXED = ("fixed-2", "fixed-4", "llada-whole", "pc-sampler", "dilated", "first-hitting", "lookahead")
+STOPPED = ("early-exit", "med-early-exit", "prophet")
+TAKEN_BACK = ("remdm-cap", "remdm-rescale", "remdm-conf", "remdm-loop", "p2", "wino", "reconsider")
+NAMES = (*ONE_AT_A_TIME, *SEVERAL, *PROTOCOLS, *CODE, *FIXED, *STOPPED, *TAKEN_BACK)
 
 
 def test_the_named_strategies_are_there() -> None:
@@ -25,6 +28,8 @@ def test_the_named_strategies_are_there() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_strategy_is_its_parts(name: str) -> None:
     strategy, canvas = ao.strategies[name], make_canvas(4, 12)
+    # The named hole is made of what is unknown; a network that is never sure ends nothing early.
+    canvas = ao.Canvas(canvas.tokens, canvas.unknown, holes=dict.fromkeys(strategy.holes, canvas.unknown))
     denoiser = HashDenoiser()
     result = ao.decode(denoiser, canvas, **strategy.parts(), seed=2)
     assert (result.state[canvas.unknown] == ao.DECIDED).all()
@@ -89,3 +94,26 @@ def test_llada_keeps_the_token_it_is_surest_of_in_each_block() -> None:
         ao.decode(HashDenoiser(), canvas, **ao.strategies["llada"].parts()),
         ao.decode(HashDenoiser(), canvas, order=ao.TopProbability(), window=ao.Blocks(32)),
     )
+
+
+def test_strategies_say_which_holes_they_need() -> None:
+    assert ao.strategies["early-exit"].holes == ("answer",)
+    assert ao.strategies["margin"].holes == ao.strategies["prophet"].holes == ()
+    assert ao.Strategy(window=ao.Holes("b", "a"), stop=ao.EndOfHole("a")).holes == ("a", "b")
+
+
+def test_dilated_decides_a_block_in_five_steps_far_apart_first() -> None:
+    result = ao.decode(HashDenoiser(), blank(1, 64), **ao.strategies["dilated"].parts())
+    assert result.nfe.tolist() == [10]
+    steps = result.step_of[0]
+    assert (steps == 0).nonzero().flatten().tolist() == [0, 16]
+    assert (steps == 1).nonzero().flatten().tolist() == [8, 24]
+    assert (steps == 4).nonzero().flatten().tolist() == list(range(1, 32, 2))
+    assert (steps == 5).nonzero().flatten().tolist() == [32, 48]
+
+
+def test_first_hitting_and_random_are_one_order() -> None:
+    canvas = blank(3, 9)
+    one = ao.decode(HashDenoiser(), canvas, **ao.strategies["first-hitting"].parts(), seed=4)
+    other = ao.decode(HashDenoiser(), canvas, order=ao.Random(), sampler=ao.Temperature(1.0), seed=4)
+    assert_same(one, other)

@@ -87,3 +87,95 @@ def test_steps_are_counted_per_window() -> None:
 def test_nonsense_is_refused(make, says: str) -> None:
     with pytest.raises(UserError, match=says):
         make()
+
+
+def blank(rows: int, length: int) -> ao.Canvas:
+    return ao.Canvas(torch.zeros(rows, length, dtype=torch.long), torch.ones(rows, length, dtype=torch.bool))
+
+
+@pytest.mark.parametrize("eta", [0.0, 1.0, 3.0])
+def test_p2_is_the_published_step(eta: float) -> None:
+    """A plain transcription: scores of the drawn or the present token, the lowest are masked, the kept ones stay."""
+    length, rows, steps, seed = 12, 4, 7, 9
+    denoiser = HashDenoiser()
+    result = ao.decode(denoiser, blank(rows, length), order=ao.Planned(eta), remask=ao.P2(steps), seed=seed)
+    remasked = 0
+    for row in range(rows):
+        tokens, masked = torch.full((length,), denoiser.mask_token_id), torch.ones(length, dtype=torch.bool)
+        for k in range(1, steps + 1):
+            logits = denoiser(tokens[None], at=torch.ones(1, length, dtype=torch.bool)).double()
+            logits[:, denoiser.mask_token_id] = -torch.inf
+            log_p = logits.log_softmax(dim=1)
+            proposed = torch.where(masked, log_p.argmax(dim=1), tokens)
+            score = log_p.gather(1, proposed[:, None]).squeeze(1)
+            score = torch.where(masked, score, score * eta)
+            lowest = score.argsort(stable=True, descending=True)[length - int(length * (1 - k / steps) + 1e-9) :]
+            remasked += int((~masked[lowest]).sum())
+            tokens, masked = proposed.clone(), torch.zeros(length, dtype=torch.bool)
+            tokens[lowest], masked[lowest] = denoiser.mask_token_id, True
+            if not bool(masked.any()):
+                break
+        assert result.tokens[row].tolist() == tokens.tolist()
+        assert result.nfe[row] == k
+    assert (remasked > 0) == (eta > 0)
+
+
+class Fickle:
+    """The same law at masked positions whatever is shown; at visible ones a stated probability of the token there."""
+
+    vocab_size, mask_token_id = 6, 0
+
+    def __init__(self, masked: list[float], visible: list[list[float]]) -> None:
+        self.masked, self.visible, self.calls = masked, visible, 0
+
+    def __call__(self, tokens, *, attention_mask=None, at):
+        visible = self.visible[min(self.calls, len(self.visible) - 1)]
+        self.calls += 1
+        rows = []
+        for row, column in at.nonzero().tolist():
+            token = int(tokens[row, column])
+            p = self.masked[column] if token == 0 else visible[column]
+            law = torch.full((6,), (1 - p) / 4)
+            law[0], law[2 if token == 0 else token] = 0.0, p
+            rows.append(law.log())
+        return torch.stack(rows)
+
+
+def test_wino_drafts_widely_and_takes_back_what_is_doubted() -> None:
+    # Step 0 drafts four; step 1 drafts two more and doubts two of the four; step 2 has two left, which stay.
+    denoiser = Fickle([0.9, 0.8, 0.7, 0.65, 0.5, 0.5, 0.4], [[1.0] * 7, [0.95, 0.2, 0.3, 0.95, 1, 1, 1], [1.0] * 7])
+    steps = list(
+        ao.stream(denoiser, blank(1, 7), budget=ao.Draft(0.45), order=ao.TopProbability(), remask=ao.WINO(0.9))
+    )
+    assert steps[0].revealed[0].nonzero().flatten().tolist() == [0, 1, 2, 3, 4]
+    assert not steps[0].remasked.any()
+    assert steps[1].revealed[0].nonzero().flatten().tolist() == [5]
+    # One accepted position is no progress to pay with: nothing is taken back.
+    assert not steps[1].remasked.any()
+
+
+def test_wino_takes_back_fewer_than_the_step_before_decided() -> None:
+    denoiser = Fickle([0.9] * 3 + [0.2] * 6, [[1.0] * 9, [0.3, 0.1, 0.2] + [1.0] * 6, [1.0] * 9])
+
+    class Draft:
+        def init(self, progress):
+            return None
+
+        def __call__(self, board, ranking, state):
+            return ranking.take(torch.full_like(board.stage, 3)), None
+
+    steps = list(ao.stream(denoiser, blank(1, 9), budget=Draft(), order=ao.LeftToRight(), remask=ao.WINO(0.9)))
+    assert steps[0].revealed[0].nonzero().flatten().tolist() == [0, 1, 2]
+    # Three were decided before, so at most two go, the least probable ones.
+    assert steps[1].remasked[0].nonzero().flatten().tolist() == [1, 2]
+    assert [int(step.undecided) for step in steps] == [6, 5, 2, 0]
+
+
+def test_wino_never_costs_more_than_one_at_a_time() -> None:
+    canvas = blank(8, 12)
+    for seed in range(3):
+        result = ao.decode(
+            HashDenoiser(), canvas, budget=ao.Draft(0.2), remask=ao.WINO(1.0), sampler=ao.Temperature(1.0), seed=seed
+        )
+        assert (result.state == ao.DECIDED).all()
+        assert int(result.nfe.max()) <= 12

@@ -12,8 +12,9 @@ least ``agree``. A contradiction shows here though nobody told the model the rul
 other, one is asked for while the other is in sight. If the result holds, the row is finished. If not, it returns to the
 most probable alternative, wherever in the tree that is (best-first search), without an evaluation spent on going there.
 
-After ``evaluations`` evaluations, or when no alternative is left, the row gets the result whose worst token had the
-highest probability in its check. An evaluation is spent on every step and on every group asked, and on nothing else.
+After ``evaluations`` evaluations a row keeps a complete result that nothing has contradicted yet, if it has one; else,
+as when no alternative is left, it gets the result whose worst token had the highest probability as far as it was
+checked. An evaluation is spent on every step and on every group asked, and on nothing else.
 
 The rule goes with any order and budget. A budget that decides several sure positions at once leaves evaluations for the
 search: ``order=Margin(), budget=EntropyBelow(0.02, prefix=False)``.
@@ -164,7 +165,7 @@ class Reconsider:
         load = torch.where(fails & ~over, pick + 2, -1)
         load = torch.where(over & (others.best > -torch.inf), others.best_slot, load)
         # What has not been contradicted yet is whole again, and, if there is time, without its next group.
-        load = torch.where(going_on, 1 - others.best_slot, load)
+        load = torch.where(going_on | (full & last), 1 - others.best_slot, load)
         checked = torch.where(full, 0, torch.where(going_on, path.checking + 1, -1))
         group = self._groups(board)
         back = board.unknown & (group == checked[:, None]) & (checked >= 0)[:, None]

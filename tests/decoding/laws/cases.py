@@ -27,6 +27,7 @@ from tests.decoding.members import BUDGETS, ORDERS, WINDOWS
 from torch import Tensor
 
 import anyorder as ao
+from anyorder.core.denoiser import open_session
 
 M, LENGTH, LONGER = 3, 4, 2
 DEPENDENT, INDEPENDENT = 0, 1
@@ -55,6 +56,10 @@ def fitted(part: Any) -> Any:
             return replace(part, f=1.0)
         case ao.KLASS():
             return replace(part, limit=0.55, divergence=0.3, history=1)
+        case ao.Draft():
+            return ao.Draft(0.55, share=0.6, least=1, most=2)
+        case ao.Dilated():
+            return ao.Dilated(4)
         case ao.Blocks():
             return ao.Blocks(min(part.size, 2))
         case ao.Holes():
@@ -212,11 +217,15 @@ class Counting:
 
     def __init__(self, model: ao.Denoiser) -> None:
         self.model, self.vocab_size, self.mask_token_id = model, model.vocab_size, model.mask_token_id
-        self.calls = 0
+        self.calls, self.opened = 0, False
         self.of_row = torch.zeros(0, dtype=torch.int64)
         self.held = torch.zeros(0, dtype=torch.int64)
 
-    def open(self, canvas: ao.Canvas) -> Counting:
+    def open(self, canvas: ao.Canvas) -> Any:
+        if self.opened:
+            # An order asks about other states, in a session of its own: that is not a call of the decode.
+            return open_session(self.model, canvas)
+        self.opened = True
         self.of_row, self.held = torch.zeros(canvas.batch, dtype=torch.int64), torch.arange(canvas.batch)
         return self
 

@@ -65,6 +65,14 @@ class Sight:
 
     laws: list[list[float]]
     scores: list[Scores]
+    joint: Joint
+    tokens: Tokens
+
+    def mean_entropy(self, position: int, token: int, where: list[int]) -> float:
+        """Mean entropy of the other positions of ``where`` once one of them holds a token."""
+        after = self.joint.look(tuple(token if i == position else t for i, t in enumerate(self.tokens)))
+        left = [after.scores[i].entropy for i in where if i != position]
+        return sum(left) / len(left)
 
 
 @dataclass
@@ -92,7 +100,7 @@ class Joint:
             laws = np.stack([part.sum(tuple(a for a in axes if a != i)) for i in axes])
             total = part.sum()
             rows = (laws / total if total > 0 else np.full_like(laws, 1 / self.m)).tolist()
-            self._seen[tokens] = Sight(rows, [Scores.of(law) for law in rows])
+            self._seen[tokens] = Sight(rows, [Scores.of(law) for law in rows], self, tokens)
         return self._seen[tokens]
 
     def posterior(self, tokens: Tokens) -> dict[Tokens, float]:

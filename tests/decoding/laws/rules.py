@@ -49,7 +49,7 @@ def has_random_base(order: Any) -> bool:
     match order:
         case ao.Random():
             return True
-        case ao.Noisy() | ao.Prior() | ao.Defer():
+        case ao.Noisy() | ao.Prior() | ao.Defer() | ao.Lookahead():
             return has_random_base(order.order)
     return False
 
@@ -57,9 +57,9 @@ def has_random_base(order: Any) -> bool:
 def looks_at_drawn(order: Any) -> bool:
     """Whether the tokens just drawn matter to the order."""
     match order:
-        case ao.SampledProbability():
+        case ao.SampledProbability() | ao.Planned():
             return True
-        case ao.Noisy() | ao.Prior() | ao.Defer():
+        case ao.Noisy() | ao.Prior() | ao.Defer() | ao.Lookahead():
             return looks_at_drawn(order.order)
     return False
 
@@ -102,9 +102,22 @@ def priorities(
             }
         case ao.Entropy():
             return {i: -s.entropy for i, s in scores.items()}
-        case ao.SampledProbability():
+        case ao.SampledProbability() | ao.Planned():
+            # Without remasking no candidate is decided, and a planned position stands by the token drawn.
             assert drawn is not None
             return {i: sight.laws[i][drawn[i]] for i in where}
+        case ao.Calibrated():
+            rarity = [-math.log(max(f, 1e-12)) for f in order.frequencies.tolist()]
+            return {i: math.log(min(s.top * rarity[s.token], order.clip)) for i, s in scores.items()}
+        case ao.Lookahead():
+            first = best_first(priorities(order.order, sight, where, permutation, drawn))
+            tried = first[: order.candidates]
+            if len(where) == 1 or not above(order.sure, scores[first[0]].top):
+                return {i: -float(rank) for rank, i in enumerate(first)}
+            cost = [scores[i].entropy + sight.mean_entropy(i, scores[i].token, where) for i in tried]
+            # Ties keep the order that proposed them.
+            ranking = [tried[rank] for rank in best_first({rank: -c for rank, c in enumerate(cost)})]
+            return {i: -float(rank) for rank, i in enumerate(ranking + first[len(tried) :])}
         case ao.Prior():
             if has_random_base(order.order):
                 raise NoLaw("a prior on a random order depends on the size of its random numbers")
@@ -269,6 +282,10 @@ def taken(budget: Any, ranking: list[int], sight: Sight, before: Memory) -> tupl
                 return not above(sum(first) - max(first), budget.total)
 
             return walk(ranking, inside, True, budget.most), {}
+        case ao.Draft():
+            most = min(max(int(len(ranking) * budget.share + 1e-9), budget.least), budget.most)
+            passing = [i for i in ranking[:most] if above(scores[i].top, budget.limit)]
+            return passing or ranking[:1], {}
         case ao.Factor():
 
             def sure(i: int, rank: int) -> bool:
@@ -304,6 +321,15 @@ def stages(window: Any, unknown: list[int], holes: dict[str, list[int]]) -> dict
             return dict.fromkeys(unknown, 0)
         case ao.Blocks(size=size):
             return {i: (i - unknown[0]) // size for i in unknown}
+        case ao.Dilated(size=size, base=base):
+            spacings = []
+            while (spacings or [size])[-1] > 1:
+                spacings.append(max((spacings or [size])[-1] // base, 1))
+            return {
+                i: (i - unknown[0]) // size * max(len(spacings), 1)
+                + next((j for j, gap in enumerate(spacings) if (i - unknown[0]) % size % gap == 0), 0)
+                for i in unknown
+            }
         case ao.Holes():
             result: dict[int, int] = {}
             for number, positions in enumerate([*(holes[name] for name in window.names), unknown]):
