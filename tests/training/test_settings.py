@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from anyorder.core.errors import UserError
 from anyorder.training import TrainSettings, load_settings
-from anyorder.training.build import make_model, model_config
+from anyorder.training.build import model_config
+from anyorder.training.kinds import find_kind
 from anyorder.training.settings import CONFIGS
 from anyorder.training.strict import read_yaml
 
@@ -26,13 +27,10 @@ def test_shipped_configurations_make_their_models(path: Path) -> None:
     settings = load_settings(path.stem)
     assert settings.name == path.stem
     assert settings == load_settings(path)
-    model = make_model(settings)
-    assert model.config.length == settings.task.size**2
-    assert model.task == {
-        "name": "sudoku",
-        "box_rows": settings.task.box_rows,
-        "box_columns": settings.task.box_columns,
-    }
+    kind, config = find_kind(settings.task.name), model_config(settings)
+    shape = {name: value for name, value in kind.shape(settings.task).items() if name != "grid"}
+    assert {name: getattr(config, name) for name in shape} == shape
+    assert kind.facts(settings.task)["name"] == kind.name
     assert TrainSettings.from_dict(settings.to_dict()) == settings
 
 
