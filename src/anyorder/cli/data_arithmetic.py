@@ -65,23 +65,13 @@ class CountdownData:
 
     def run(self) -> None:
         """Generate and write."""
-        import random
-
         from anyorder.core.files import write_text
-        from anyorder.tasks.arithmetic import CountdownRange, make_countdown
+        from anyorder.tasks.arithmetic import CountdownRange, make_countdowns
 
-        range_, rng = CountdownRange(self.numbers), random.Random(f"{self.numbers}/{self.split}/{self.seed}")
-        found: dict[str, str] = {}
-        misses = 0
-        while len(found) < self.count:
-            problem = make_countdown(range_, rng, self.split)
-            misses = misses + 1 if problem.question in found else 0
-            if misses > 2000:
-                raise UserError(f"--count {self.count}: only {len(found)} different questions were found")
-            found.setdefault(problem.question, problem.trace)
-        lines = (json.dumps({"input": question, "output": trace}) + "\n" for question, trace in found.items())
+        problems = make_countdowns(CountdownRange(self.numbers), self.count, self.seed, self.split)
+        lines = (json.dumps({"input": problem.question, "output": problem.trace}) + "\n" for problem in problems)
         write_text(self.out, "".join(lines))
-        screen.output().print(f"{len(found)} problems: {self.out}")
+        screen.output().print(f"{len(problems)} problems: {self.out}")
 
 
 def _check(count: int, seed: int, out: Path) -> None:

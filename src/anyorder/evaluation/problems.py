@@ -1,5 +1,7 @@
 """Arithmetic problems decoded with a strategy, and judged: is the answer right, is the trace valid, what did it cost.
 
+A Countdown question gives its answer away, so there a problem is right when its trace is valid.
+
 Evaluations are counted in two ways. ``nfe`` is every call of the network. ``text_nfe`` counts only the steps that
 decided a position which ends up holding text: a strategy gets no credit for filling padding fast, nor pays for it.
 """
@@ -19,7 +21,15 @@ from anyorder.core.randomness import row_seeds
 from anyorder.core.template import read_holes
 from anyorder.decoding.decoder import decode
 from anyorder.evaluation.accuracy import wilson
-from anyorder.tasks.arithmetic import ANSWER, REASONING, TOKENIZER, check_answer, check_trace, problem_canvas
+from anyorder.tasks.arithmetic import (
+    ANSWER,
+    REASONING,
+    TOKENIZER,
+    check_answer,
+    check_countdown,
+    check_trace,
+    problem_canvas,
+)
 from anyorder.tasks.arithmetic.layout import text_positions
 
 if TYPE_CHECKING:
@@ -118,19 +128,28 @@ def judge(problems: Sequence[Problem], canvas: Canvas, result: Decoded) -> Probl
     # An undecided position among the text leaves no text there: the trace was cut short, whatever is left of it says.
     whole = ~(missing & text & holes[REASONING]).any(dim=1)
     valid = [
-        bool(complete) and check_trace(problem.question, trace).valid
+        bool(complete) and (check_countdown if is_countdown(problem) else check_trace)(problem.question, trace).valid
         for problem, trace, complete in zip(problems, traces, whole.tolist(), strict=True)
+    ]
+    right = [
+        good if is_countdown(problem) else check_answer(problem.question, answer)
+        for problem, good, answer in zip(problems, valid, answers, strict=True)
     ]
     text = text & ~missing & canvas.unknown
     return ProblemReport(
         traces,
         answers,
-        np.array([check_answer(p.question, a) for p, a in zip(problems, answers, strict=True)], dtype=bool),
+        np.array(right, dtype=bool),
         np.array(valid, dtype=bool),
         result.nfe.cpu().numpy(),
         text_evaluations(result.step_of, text).cpu().numpy(),
         text.sum(dim=1).cpu().numpy(),
     )
+
+
+def is_countdown(problem: Problem) -> bool:
+    """Whether a problem is one of Countdown, by its question."""
+    return "," in problem.question
 
 
 def text_evaluations(step_of: Int64[Tensor, "rows length"], text: Tensor) -> Int64[Tensor, " rows"]:

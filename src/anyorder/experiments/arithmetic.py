@@ -35,17 +35,10 @@ def load_model(settings: Settings) -> Transformer:
     Raises:
         UserError: it was not made for arithmetic.
     """
-    # The command's default names the Sudoku model.
-    name = model_name(settings)
-    model = from_pretrained(name, device=settings.device)
+    model = from_pretrained(settings.model, device=settings.device)
     if not model.task or model.task.get("name") != "arithmetic":
-        raise UserError(f"{name} is no arithmetic model; name one that is with --model")
+        raise UserError(f"{settings.model} is no arithmetic model; name one that is with --model")
     return model
-
-
-def model_name(settings: Settings) -> str:
-    """The name of the model that is measured."""
-    return MODEL if settings.model == "sudoku-9x9" else settings.model
 
 
 def difficulty_of(model: Transformer, name: str) -> Difficulty:

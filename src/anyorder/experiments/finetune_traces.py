@@ -21,12 +21,12 @@ from anyorder.evaluation.accuracy import paired_bootstrap, wilson
 from anyorder.experiments import records
 from anyorder.experiments.arithmetic import (
     HELD_OUT_SEED,
+    MODEL,
     decoded,
     difficulty_of,
     ends,
     held_out_problems,
     load_model,
-    model_name,
 )
 from anyorder.experiments.experiment import Experiment, Progress, Settings
 from anyorder.experiments.legs import Leg, folder_of, run_legs
@@ -57,7 +57,7 @@ def run(settings: Settings, progress: Progress) -> records.Record:
     since = time.time()
     scale = settings.scale
     model = load_model(settings)
-    facts = records.model_facts(model_name(settings), model)
+    facts = records.model_facts(settings.model, model)
     problems = training_problems(model, PROBLEMS[scale])
     judged = held_out_problems(model, "hard", JUDGED[scale], HELD_OUT_SEED + 2)
     folder = folder_of(
@@ -97,7 +97,7 @@ def run(settings: Settings, progress: Progress) -> records.Record:
     return records.Record(
         name="finetune-traces",
         scale=scale,
-        title=f"One round of fine-tuning on {len(problems):,} hard problems ({model_name(settings)})",
+        title=f"One round of fine-tuning on {len(problems):,} hard problems ({settings.model})",
         summary={
             "base": by_arm["base"]["solved_share"],
             **{arm: {name: by_arm[arm][name] for name in ("difference", "of_program_share")} for arm in ARMS},
@@ -246,4 +246,4 @@ def plot(record: records.Record, path: Path) -> None:
         axes.set_ylabel("right answers on held-out hard problems (%)")
 
 
-EXPERIMENT = Experiment(name="finetune-traces", scales=("smoke", "cpu", "gpu"), run=run, plot=plot)
+EXPERIMENT = Experiment(name="finetune-traces", scales=("smoke", "cpu", "gpu"), run=run, plot=plot, model=MODEL)

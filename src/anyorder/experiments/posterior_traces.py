@@ -20,7 +20,7 @@ from anyorder.core.canvas import Canvas
 from anyorder.evaluation.accuracy import wilson
 from anyorder.evaluation.problems import judge, solve_problems
 from anyorder.experiments import records
-from anyorder.experiments.arithmetic import difficulty_of, ends, load_model, model_name
+from anyorder.experiments.arithmetic import MODEL, difficulty_of, ends, load_model
 from anyorder.experiments.experiment import Experiment, Progress, Settings
 from anyorder.experiments.legs import Leg, folder_of, run_legs
 from anyorder.experiments.plots import COLOURS, figure
@@ -146,7 +146,7 @@ def run(settings: Settings, progress: Progress) -> records.Record:
     """Find what the model fails, sample, filter, judge."""
     since = time.time()
     model = load_model(settings)
-    facts = records.model_facts(model_name(settings), model)
+    facts = records.model_facts(settings.model, model)
     scale = settings.scale
     pool = training_problems(model, PROBLEMS[scale])
     folder = folder_of(
@@ -168,7 +168,7 @@ def run(settings: Settings, progress: Progress) -> records.Record:
     return records.Record(
         name="posterior-traces",
         scale=scale,
-        title=f"Traces of {len(failed)} problems that {model_name(settings)} fails, {SAMPLES[scale]} of each kind",
+        title=f"Traces of {len(failed)} problems that {settings.model} fails, {SAMPLES[scale]} of each kind",
         summary={"failed": len(wrong), "of": len(pool), "valid_share": shares},
         columns=list(COLUMNS),
         rows=rows,
@@ -227,4 +227,4 @@ def plot(record: records.Record, path: Path) -> None:
         axes.legend(frameon=False, fontsize=9)
 
 
-EXPERIMENT = Experiment(name="posterior-traces", scales=("smoke", "cpu", "gpu"), run=run, plot=plot)
+EXPERIMENT = Experiment(name="posterior-traces", scales=("smoke", "cpu", "gpu"), run=run, plot=plot, model=MODEL)

@@ -18,13 +18,13 @@ from anyorder.experiments.arithmetic import (
     DECODES,
     HELD_OUT_SEED,
     MARGIN,
+    MODEL,
     Contender,
     decoded,
     ends,
     held_out_problems,
     leg_of,
     load_model,
-    model_name,
     row,
 )
 from anyorder.experiments.experiment import Experiment, Progress, Settings
@@ -85,7 +85,7 @@ def run(settings: Settings, progress: Progress) -> records.Record:
     since = time.time()
     model = load_model(settings)
     problems = held_out_problems(model, "normal", COUNTS[settings.scale])
-    facts = records.model_facts(model_name(settings), model)
+    facts = records.model_facts(settings.model, model)
     listed = contenders()
     legs = [
         Leg(
@@ -115,7 +115,7 @@ def run(settings: Settings, progress: Progress) -> records.Record:
     return records.Record(
         name="reasoning-budgets",
         scale=settings.scale,
-        title=f"How many tokens at once: {len(problems):,} unseen expressions ({model_name(settings)})",
+        title=f"How many tokens at once: {len(problems):,} unseen expressions ({settings.model})",
         summary={name: _brief(by_name[name]) for name in headline},
         columns=list(COLUMNS),
         rows=rows,
@@ -169,4 +169,4 @@ def plot(record: records.Record, path: Path) -> None:
     accuracy_against_evaluations(points, path, title=record.title)
 
 
-EXPERIMENT = Experiment(name="reasoning-budgets", scales=("smoke", "cpu", "gpu"), run=run, plot=plot)
+EXPERIMENT = Experiment(name="reasoning-budgets", scales=("smoke", "cpu", "gpu"), run=run, plot=plot, model=MODEL)

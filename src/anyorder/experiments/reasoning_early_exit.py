@@ -16,13 +16,13 @@ from anyorder.experiments.arithmetic import (
     DECODES,
     HELD_OUT_SEED,
     MARGIN,
+    MODEL,
     Contender,
     decoded,
     ends,
     held_out_problems,
     leg_of,
     load_model,
-    model_name,
     row,
 )
 from anyorder.experiments.experiment import Experiment, Progress, Settings
@@ -84,7 +84,7 @@ def run(settings: Settings, progress: Progress) -> records.Record:
     since = time.time()
     model = load_model(settings)
     problems = held_out_problems(model, "normal", COUNTS[settings.scale])
-    facts = records.model_facts(model_name(settings), model)
+    facts = records.model_facts(settings.model, model)
     listed = contenders(settings.scale)
     legs = [
         Leg(
@@ -110,7 +110,7 @@ def run(settings: Settings, progress: Progress) -> records.Record:
     return records.Record(
         name="reasoning-early-exit",
         scale=settings.scale,
-        title=f"Stopping when the answer is sure: {len(problems):,} unseen expressions ({model_name(settings)})",
+        title=f"Stopping when the answer is sure: {len(problems):,} unseen expressions ({settings.model})",
         summary={name: {key: by_name[name][key] for key in kept if key in by_name[name]} for name in headline},
         columns=list(COLUMNS),
         rows=rows,
@@ -146,4 +146,4 @@ def plot(record: records.Record, path: Path) -> None:
     shares_along(curves, path, title=record.title, xlabel="network evaluations per problem (right: no exit)")
 
 
-EXPERIMENT = Experiment(name="reasoning-early-exit", scales=("smoke", "cpu", "gpu"), run=run, plot=plot)
+EXPERIMENT = Experiment(name="reasoning-early-exit", scales=("smoke", "cpu", "gpu"), run=run, plot=plot, model=MODEL)

@@ -22,10 +22,10 @@ from anyorder.evaluation.problems import judge
 from anyorder.experiments import records
 from anyorder.experiments.arithmetic import (
     HELD_OUT_SEED,
+    MODEL,
     difficulty_of,
     held_out_problems,
     load_model,
-    model_name,
     pearson,
 )
 from anyorder.experiments.experiment import Experiment, Progress, Settings
@@ -52,7 +52,7 @@ def run(settings: Settings, progress: Progress) -> records.Record:
     """Sample, score, mend; then the tables."""
     since = time.time()
     model = load_model(settings)
-    facts = records.model_facts(model_name(settings), model)
+    facts = records.model_facts(settings.model, model)
     count, samples = PROBLEMS[settings.scale], SAMPLES[settings.scale]
     problems = held_out_problems(model, "hard", count, HELD_OUT_SEED + 1)
     holes = hole_lengths(difficulty_of(model, "hard"))
@@ -84,7 +84,7 @@ def run(settings: Settings, progress: Progress) -> records.Record:
     return records.Record(
         name="reasoning-trace-scores",
         scale=settings.scale,
-        title=f"Trace score and correctness: {len(right):,} traces of hard expressions ({model_name(settings)})",
+        title=f"Trace score and correctness: {len(right):,} traces of hard expressions ({settings.model})",
         summary={
             "count": len(right),
             "right_share": float(right.mean()),
@@ -293,4 +293,4 @@ def plot(record: records.Record, path: Path) -> None:
         axes.legend(frameon=False, fontsize=9)
 
 
-EXPERIMENT = Experiment(name="reasoning-trace-scores", scales=("smoke", "cpu", "gpu"), run=run, plot=plot)
+EXPERIMENT = Experiment(name="reasoning-trace-scores", scales=("smoke", "cpu", "gpu"), run=run, plot=plot, model=MODEL)

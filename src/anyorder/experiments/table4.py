@@ -15,12 +15,12 @@ import numpy as np
 from anyorder.experiments import records
 from anyorder.experiments.arithmetic import (
     HELD_OUT_SEED,
+    MODEL,
     decoded,
     difficulty_of,
     ends,
     held_out_problems,
     load_model,
-    model_name,
     row,
 )
 from anyorder.experiments.experiment import Experiment, Progress, Settings
@@ -41,7 +41,7 @@ def run(settings: Settings, progress: Progress) -> records.Record:
     """Decode both ranges in blocks of every size under every order."""
     since = time.time()
     model = load_model(settings)
-    facts = records.model_facts(model_name(settings), model)
+    facts = records.model_facts(settings.model, model)
     legs, meant = [], []
     questions: list[str] = []
     for name in RANGES:
@@ -72,7 +72,7 @@ def run(settings: Settings, progress: Progress) -> records.Record:
     return records.Record(
         name="table4",
         scale=settings.scale,
-        title=f"Block size against accuracy on arithmetic ({model_name(settings)})",
+        title=f"Block size against accuracy on arithmetic ({settings.model})",
         summary={f"{line['range']}, {line['strategy']}, block {line['block']}": line["solved_share"] for line in rows},
         columns=list(COLUMNS),
         rows=rows,
@@ -107,4 +107,4 @@ def plot(record: records.Record, path: Path) -> None:
     shares_along(curves, path, title=record.title, xlabel="block size")
 
 
-EXPERIMENT = Experiment(name="table4", scales=("smoke", "cpu", "gpu"), run=run, plot=plot)
+EXPERIMENT = Experiment(name="table4", scales=("smoke", "cpu", "gpu"), run=run, plot=plot, model=MODEL)

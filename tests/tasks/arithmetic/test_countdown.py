@@ -69,6 +69,9 @@ def test_made_questions_are_solved_by_their_traces(numbers):
         assert check_countdown(asked, problem.trace).valid
         assert not held_out(problem.question)
         assert all(int(step.partition("=")[2]) <= 500 for step in problem.trace.split(","))
+        assert len(problem.question) <= range_.question_length
+        assert len(problem.trace) <= range_.trace_length
+        assert len(problem.answer) <= range_.answer_length
 
 
 @pytest.mark.parametrize("wrong", ["", "5", "5,", "a,b,3", "5 ,6,11", "-5,6,1"])

@@ -9,6 +9,7 @@ from anyorder.core.errors import UserError
 from anyorder.tasks.arithmetic import Difficulty, held_out
 from anyorder.training import TrainSettings, load_settings, train
 from anyorder.training.kinds.arithmetic import ArithmeticEvaluation, ArithmeticSource, open_data, open_evaluation
+from anyorder.training.kinds.countdown import open_data as open_countdown
 
 SMALL = {
     "name": "tiny",
@@ -78,3 +79,22 @@ def test_the_shipped_configuration_is_of_a_few_weights() -> None:
     batch = open_data(settings, Path()).batch(0, 0, 2)
     assert model(batch.tokens, attention_mask=batch.attention_mask).isfinite().all()
     assert torch.equal(batch.tokens, open_data(settings, Path()).batch(0, 0, 2).tokens)
+
+
+def test_countdown_trains_and_is_judged_by_its_traces(tmp_path: Path) -> None:
+    from anyorder.tasks.arithmetic import check_countdown
+
+    path = tmp_path / "two.jsonl"
+    path.write_text('{"input": "1,2,3", "output": "1+2=3"}\n{"input": "4,2,2", "output": "4/2=2"}\n')
+    values = {
+        **SMALL,
+        "task": {"name": "countdown", "range": {"numbers": 2, "largest_number": 20, "largest": 40}},
+        "evaluation": {"every_steps": None, "problems": 3, "strategies": ["med"], "path": str(path)},
+    }
+    settings = TrainSettings.from_dict(values)
+    data = open_countdown(settings, tmp_path)
+    assert all(check_countdown(problem.question, problem.trace).valid for problem in data.rows(0, 0, 40))
+    result = train(settings, tmp_path / "run")
+    assert {(record["puzzles"], record["count"]) for record in result.evaluations} == {("held-out", 3), ("file", 2)}
+    assert result.model is not None
+    assert result.model.task == {"name": "countdown", "range": {"numbers": 2, "largest_number": 20, "largest": 40}}

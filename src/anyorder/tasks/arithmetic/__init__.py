@@ -5,6 +5,7 @@ from anyorder.tasks.arithmetic.countdown import (
     CountdownRange,
     check_countdown,
     make_countdown,
+    make_countdowns,
     read_countdown,
 )
 from anyorder.tasks.arithmetic.data import ArithmeticData, Hidden
@@ -44,6 +45,7 @@ __all__ = [
     "held_out",
     "hole_lengths",
     "make_countdown",
+    "make_countdowns",
     "make_problem",
     "make_problems",
     "parse",

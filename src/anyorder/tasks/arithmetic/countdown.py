@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from anyorder.core.errors import UserError
 from anyorder.tasks.arithmetic.files import json_lines
-from anyorder.tasks.arithmetic.problems import Problem, Split, held_out
+from anyorder.tasks.arithmetic.problems import Problem, Split, distinct_problems, held_out
 from anyorder.tasks.arithmetic.verifier import Verdict
 
 _NUMBERS = re.compile(r"[0-9]{1,18}(,[0-9]{1,18})+", re.ASCII)
@@ -112,6 +112,23 @@ class CountdownRange:
         if not 2 <= self.numbers <= 12 or not 2 <= self.largest_number <= self.largest <= 10**9:
             raise UserError(f"a Countdown range needs 2 to 12 numbers and 2 <= largest_number <= largest, not {self}")
 
+    @property
+    def question_length(self) -> int:
+        """The most characters of a question."""
+        return (self.numbers + 1) * (len(str(self.largest_number)) + 1) - 1
+
+    @property
+    def trace_length(self) -> int:
+        """The most characters of a trace, as a bound: the numbers, the results that are used again and the target stand
+        once, the other results twice."""
+        inner = 2 * (self.numbers - 2) * len(str(self.largest))
+        return (self.numbers + 1) * len(str(self.largest_number)) + inner + 3 * (self.numbers - 1) - 1
+
+    @property
+    def answer_length(self) -> int:
+        """The most characters of a target."""
+        return len(str(self.largest_number))
+
 
 def make_countdown(range_: CountdownRange, rng: random.Random, split: Split = "any") -> Problem:
     """A random question with the trace it was made by, and its target as the answer. The target lies in
@@ -135,6 +152,16 @@ def make_countdown(range_: CountdownRange, rng: random.Random, split: Split = "a
         question = Countdown(tuple(numbers), left[0]).text
         if split == "any" or held_out(question) == (split == "held-out"):
             return Problem(question, ",".join(steps), str(left[0]))
+
+
+def make_countdowns(range_: CountdownRange, count: int, seed: int, split: Split = "any") -> list[Problem]:
+    """``count`` problems with different questions, a function of the arguments alone.
+
+    Raises:
+        UserError: the range has too few different questions.
+    """
+    rng = random.Random(f"{range_}/{split}/{seed}")
+    return distinct_problems(lambda: make_countdown(range_, rng, split), count)
 
 
 def read_countdown(path: str | os.PathLike[str]) -> list[Problem]:

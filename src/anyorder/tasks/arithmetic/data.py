@@ -11,13 +11,14 @@ from __future__ import annotations
 import hashlib
 import math
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 
 from anyorder.core.errors import UserError
+from anyorder.tasks.arithmetic.countdown import CountdownRange, make_countdown
 from anyorder.tasks.arithmetic.layout import LITERALS, training_rows
 from anyorder.tasks.arithmetic.problems import HARD, NORMAL, Difficulty, Problem, make_problem
 from anyorder.tasks.task import Batch
@@ -48,14 +49,14 @@ class ArithmeticData:
     """Endless problems of several difficulties.
 
     Args:
-        mixture: difficulty and its weight in the mixture.
+        mixture: ranges of expressions or of Countdown, each with its weight.
         slack: a row's reasoning hole is 0 to ``slack`` positions longer than its trace and end need.
         count: examples that count as one pass; there is no end.
         hidden: what rows hide.
         problems: draw from these instead of making new ones.
     """
 
-    mixture: Sequence[tuple[Difficulty, float]] = ((NORMAL, 0.8), (HARD, 0.2))
+    mixture: Sequence[tuple[Difficulty | CountdownRange, float]] = ((NORMAL, 0.8), (HARD, 0.2))
     slack: int = 2
     count: int = 1_000_000
     hidden: Hidden = field(default_factory=Hidden)
@@ -95,7 +96,10 @@ class ArithmeticData:
         if self.problems:
             return [self.problems[int(rng.random() * len(self.problems))] for _ in range(size)]
         kinds, weights = zip(*self.mixture, strict=True)
-        return [make_problem(kind, rng, "train") for kind in rng.choices(kinds, weights, k=size)]
+        return [
+            make_countdown(kind, rng, "train") if isinstance(kind, CountdownRange) else make_problem(kind, rng, "train")
+            for kind in rng.choices(kinds, weights, k=size)
+        ]
 
     def batch(self, seed: int, step: int, size: int) -> Batch:
         """The rows of one step; equal arguments give equal batches.
@@ -131,11 +135,3 @@ def _spans(hole: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     ends = np.sort(rng.integers(0, np.stack((size, size), 1)), axis=1) + start[:, None]
     place = np.arange(hole.shape[1])
     return (place >= ends[:, :1]) & (place <= ends[:, 1:])
-
-
-def difficulty_facts(mixture: Mapping[str, Difficulty]) -> dict[str, dict[str, object]]:
-    """Difficulties as plain values, for records."""
-    return {
-        name: {"operations": list(d.operations), "operand": d.operand, "largest": d.largest}
-        for name, d in mixture.items()
-    }

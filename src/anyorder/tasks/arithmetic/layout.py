@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from anyorder.core.canvas import Canvas
+    from anyorder.tasks.arithmetic.countdown import CountdownRange
     from anyorder.tasks.arithmetic.problems import Difficulty, Problem
 
 REASONING, ANSWER = "reasoning", "answer"
@@ -36,7 +37,7 @@ def template(reasoning: int, answer: int) -> Template:
     return Template(f"{BEFORE}{{question}}{BETWEEN}{{{REASONING}:{reasoning}}}{AFTER}{{{ANSWER}:{answer}}}")
 
 
-def hole_lengths(difficulty: Difficulty) -> tuple[int, int]:
+def hole_lengths(difficulty: Difficulty | CountdownRange) -> tuple[int, int]:
     """Lengths of the two holes with room for every trace and answer of a range, and the end of each."""
     return difficulty.trace_length + 1, difficulty.answer_length + 1
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -136,12 +137,17 @@ def make_problems(difficulty: Difficulty, count: int, seed: int, split: Split = 
         UserError: the range has too few different questions.
     """
     rng = random.Random(f"{difficulty}/{split}/{seed}")
+    return distinct_problems(lambda: make_problem(difficulty, rng, split), count)
+
+
+def distinct_problems(draw: Callable[[], Problem], count: int) -> list[Problem]:
+    """The first ``count`` drawn problems of different questions. Raises ``UserError`` where no more are found."""
     found: dict[str, Problem] = {}
     misses = 0
     while len(found) < count:
-        problem = make_problem(difficulty, rng, split)
+        problem = draw()
         misses = misses + 1 if problem.question in found else 0
         if misses > 2000:
-            raise UserError(f"only {len(found)} different questions were found, not {count}; widen the difficulty")
+            raise UserError(f"only {len(found)} different questions were found, not {count}; widen the range")
         found.setdefault(problem.question, problem)
     return list(found.values())

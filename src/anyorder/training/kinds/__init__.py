@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 KINDS = {
     "arithmetic": "anyorder.training.kinds.arithmetic",
+    "countdown": "anyorder.training.kinds.countdown",
     "latents": "anyorder.training.kinds.latents",
     "sudoku": "anyorder.training.kinds.sudoku",
     "sudoku-arm": "anyorder.training.kinds.sudoku_arm",

@@ -22,6 +22,7 @@ from anyorder.tasks.arithmetic import (
     NORMAL,
     TOKENIZER,
     ArithmeticData,
+    CountdownRange,
     Difficulty,
     Hidden,
     Problem,
@@ -124,7 +125,7 @@ class HeldOutProblems:
     """Problems kept from training, and the strategies to decode them with."""
 
     name: str
-    difficulty: Difficulty
+    difficulty: Difficulty | CountdownRange
     problems: Sequence[Problem]
     rules: ArithmeticEvaluation
 
