@@ -26,10 +26,10 @@ from anyorder.core.canvas import Canvas
 from anyorder.core.corruption import CountLaw, corrupt
 from anyorder.core.denoiser import open_session
 from anyorder.core.errors import UserError
-from anyorder.core.objectives import cross_entropy, negative_log_likelihood, surprisals
+from anyorder.core.objectives import cross_entropy, negative_log_likelihood, nelbo_over_masks, surprisals
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from jaxtyping import Float, Int
 
@@ -109,15 +109,25 @@ def exact_negative_log_likelihood(denoiser: Denoiser, canvas: Canvas) -> Float[T
 
     By enumeration of all mask sets, so for few unknown positions only (``UserError`` otherwise).
     """
+    values = [negative_log_likelihood(table) for table in _tables(denoiser, canvas)]
+    return torch.tensor(values, dtype=torch.float64)
+
+
+@torch.no_grad()
+def exact_bound(denoiser: Denoiser, canvas: Canvas) -> Bound:
+    """What `likelihood_bound` estimates, by enumeration of all mask sets: without error, for few unknown positions."""
+    mean = torch.tensor([nelbo_over_masks(table) for table in _tables(denoiser, canvas)], dtype=torch.float64)
+    return Bound(mean, torch.zeros_like(mean), canvas.unknown.sum(1).cpu())
+
+
+def _tables(denoiser: Denoiser, canvas: Canvas) -> Iterator[Tensor]:
+    """The surprisals of every row."""
     _check(denoiser, canvas)
     attention = canvas.attention_mask
-    values = []
     for row in range(canvas.batch):
         of_row = _OnRow(denoiser, canvas.rows(slice(row, row + 1)))
         padding = None if attention is None else attention[row]
-        table = surprisals(of_row, canvas.tokens[row], canvas.unknown[row], attention_mask=padding)
-        values.append(negative_log_likelihood(table))
-    return torch.tensor(values, dtype=torch.float64)
+        yield surprisals(of_row, canvas.tokens[row], canvas.unknown[row], attention_mask=padding)
 
 
 @dataclass(frozen=True, eq=False)

@@ -24,12 +24,11 @@ import torch
 
 from anyorder.core.canvas import Canvas
 from anyorder.core.errors import UserError
-from anyorder.core.objectives import nelbo_over_masks, surprisals
 from anyorder.core.randomness import fold
 from anyorder.core.template import ChatTemplate, ChatTokenizer, Template, read_holes
 from anyorder.decoding.decoder import decode
 from anyorder.decoding.strategies import Strategy
-from anyorder.evaluation.likelihood import likelihood_bound
+from anyorder.evaluation.likelihood import exact_bound, likelihood_bound
 from anyorder.planning.samplers import Temperature, TopK, TopP
 from anyorder.planning.stopping import EndOfText
 
@@ -221,7 +220,6 @@ class Engine:
             made.append(Generation(text, nfe, int(job.canvas.unknown.sum()), job.truncated))
         return made
 
-    @torch.no_grad()
     def _likelihood(self, index: int, context: str, continuation: str) -> Likelihood:
         chat = context.startswith(_CHAT)
         known = self._canvas(Template("{context}"), {"context": context}).tokens[0].tolist()
@@ -237,8 +235,7 @@ class Engine:
         canvas, _ = self._room(Canvas(whole, unknown))
         canvas = canvas.to(self.device)
         if len(target) <= FEW:
-            table = surprisals(self.denoiser, canvas.tokens[0], canvas.unknown[0])
-            return Likelihood(-nelbo_over_masks(table), 0.0, len(target))
+            return Likelihood(-float(exact_bound(self.denoiser, canvas).mean[0]), 0.0, len(target))
         generator = torch.Generator(device=self.device).manual_seed(int(fold(self.seed, index)))
         bound = likelihood_bound(
             self.denoiser, canvas, generator, rounds=self.rounds, draws=self.draws, batch_size=self.batch_size

@@ -46,7 +46,7 @@ def _read(settings: Settings) -> dict[str, Any]:
     }
 
 
-def _table(config: TransformerConfig) -> Table:
+def _table(_: TransformerConfig) -> Table:
     table: dict[str, list[Piece]] = {
         "embedding.weight": [Piece("model.transformer.wte.weight")],
         "norm.weight": [Piece("model.transformer.ln_f.weight")],
@@ -59,9 +59,8 @@ def _table(config: TransformerConfig) -> Table:
         "blocks.{i}.mlp.gate": [_BLOCK + "ff_proj"],
         "blocks.{i}.mlp.up": [_BLOCK + "up_proj"],
         "blocks.{i}.mlp.down": [_BLOCK + "ff_out"],
+        "head": ["model.transformer.ff_out"],
     }
-    if not config.tied_head:
-        parts["head"] = ["model.transformer.ff_out"]
     for kind in ("weight", "bias"):
         table |= {f"{ours}.{kind}": [Piece(f"{name}.{kind}") for name in names] for ours, names in parts.items()}
     return table
