@@ -42,11 +42,11 @@ from anyorder.experiments.protocol import (
     comparisons,
     decoders,
     published_share,
+    short_recipe,
 )
 from anyorder.tasks.sudoku import Box, Puzzles, generate
 from anyorder.tasks.sudoku.symmetry import symmetry_keys
 from anyorder.training import TrainSettings, load_settings
-from anyorder.training.settings import AdamWSettings, MuonSettings, OptimizerSettings, ScheduleSettings
 
 if TYPE_CHECKING:
     from anyorder.experiments.experiment import Progress, Settings
@@ -205,7 +205,7 @@ def _networks(size: Size, folder: Path, settings: Settings) -> list[Network]:
         if settings.scale == "smoke":
             training = _small(training)
         if settings.scale == "gpu":
-            training = _short(training)
+            training = short_recipe(training)
         network = Network(key, LABELS[key], training)
         if settings.scale != "paper":
             network = network.at_compute(size.compute)
@@ -218,14 +218,6 @@ def _small(training: TrainSettings) -> TrainSettings:
     model: dict[str, Any] = {**training.model, "layers": 1, "width": 16, "mlp_width": 16}
     schedule = dataclasses.replace(training.schedule, warmup_steps=1)
     return dataclasses.replace(training, model=model, batch_size=4, schedule=schedule)
-
-
-def _short(training: TrainSettings) -> TrainSettings:
-    """The published sizes with the recipe of the smaller scales."""
-    optimizer = OptimizerSettings(AdamWSettings(rate=3e-3, beta1=0.9, beta2=0.95), MuonSettings())
-    schedule = ScheduleSettings("flat-then-linear", warmup_steps=100, decay_share=0.5)
-    model = {**training.model, "dropout": 0.0}
-    return dataclasses.replace(training, model=model, optimizer=optimizer, schedule=schedule, compile=True)
 
 
 def _judged(training: TrainSettings, size: Size, folder: Path, settings: Settings) -> TrainSettings:

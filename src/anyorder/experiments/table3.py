@@ -9,7 +9,8 @@ scale   what
 ======  =============================================================================================
 smoke   3x3 puzzles, networks of a few thousand weights, a few steps: shows that everything works
 cpu     3x3 puzzles, 0.8M against 0.25M weights, 6 reverse steps for 9 cells
-gpu     3-6 houses x 3-6 attributes and the published sizes (42M, 19M) and steps; a few legs of 8 minutes
+gpu     3-6 houses x 3-6 attributes, the published sizes (42M, 19M) and reverse steps; a few legs of 8 minutes, so
+        Muon at a flat rate instead of the published optimiser
 paper   the published training, 300 epochs of 1.5M puzzles: a plan, nothing is trained
 ======  =============================================================================================
 
@@ -39,6 +40,7 @@ from anyorder.experiments.protocol import (
     comparisons,
     decoders,
     published_share,
+    short_recipe,
 )
 from anyorder.tasks.zebra import Layout, Puzzles, generate
 from anyorder.training import TrainSettings, load_settings
@@ -166,6 +168,8 @@ def _networks(size: Size, folder: Path, settings: Settings) -> list[Network]:
         training = dataclasses.replace(training, name=key, seed=settings.seed)
         if settings.scale == "smoke":
             training = _small(training)
+        if settings.scale == "gpu":
+            training = short_recipe(training)
         network = Network(key, LABELS[key], training)
         if size.compute:
             network = network.at_compute(size.compute)
