@@ -45,7 +45,9 @@ class Plan:
 
 PLANS = {
     "smoke": Plan("latents-small", LatentsTask(latents=4, observations=12), (1, 2, 4), sequences=32, steps=4),
-    "cpu": Plan("latents-small", LatentsTask(latents=8, observations=52), tuple(range(1, 9)), sequences=1000),
+    "cpu": Plan(
+        "latents-small", LatentsTask(latents=8, observations=52), tuple(range(1, 9)), sequences=500, steps=2000
+    ),
     "gpu": Plan(
         "latents-19m", LatentsTask(latents=20, observations=280, padding=212), tuple(range(1, 21)), sequences=500
     ),

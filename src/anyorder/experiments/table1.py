@@ -94,7 +94,7 @@ PLANS = {
         (LatentsTask(family="parity", latents=4, observations=8, k=2, noise=0.05),),
         samples=8, along=4, points=2, parallel=6, reference=8, steps=4,
     ),
-    "cpu": Plan("latents-small", _sizes(5), OTHERS, samples=1000, along=250, points=8, parallel=12, reference=250),
+    "cpu": Plan("latents-small", _sizes(5), OTHERS, samples=500, along=128, points=6, parallel=30, reference=128),
     "gpu": Plan("latents-19m", _sizes(1, 512), OTHERS, samples=2000, along=500, points=10, parallel=50, reference=200),
 }  # fmt: skip
 

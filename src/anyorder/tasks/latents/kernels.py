@@ -18,6 +18,59 @@ from anyorder.tasks.sudoku.jit import entry, inner
 
 
 @inner
+def _pair(table, base, incoming, outgoing):
+    """Unnormalised messages of a factor on two variables: the loops of `_any` written out."""
+    m = incoming.shape[1]
+    s = 0
+    for c in range(m):
+        for d in range(m):
+            weight = table[s]
+            s += 1
+            if weight != 0.0:
+                outgoing[base, c] += weight * incoming[base + 1, d]
+                outgoing[base + 1, d] += weight * incoming[base, c]
+
+
+@inner
+def _triple(table, base, incoming, outgoing):
+    """The same for three variables."""
+    m = incoming.shape[1]
+    s = 0
+    for c in range(m):
+        first = incoming[base, c]
+        for d in range(m):
+            second = incoming[base + 1, d]
+            both, behind = first * second, 0.0
+            at_second = 0.0
+            for e in range(m):
+                weight = table[s]
+                s += 1
+                if weight != 0.0:
+                    third = weight * incoming[base + 2, e]
+                    behind += third * second
+                    at_second += third * first
+                    outgoing[base + 2, e] += weight * both
+            outgoing[base, c] += behind
+            outgoing[base + 1, d] += at_second
+
+
+@inner
+def _any(k, table, digits, base, incoming, outgoing, left, right):
+    """The same for k variables, by products of what stands left and right of each place."""
+    for s in range(len(table)):
+        if table[s] == 0.0:
+            continue
+        left[0] = table[s]
+        for a in range(k - 1):
+            left[a + 1] = left[a] * incoming[base + a, digits[s, a]]
+        right[k - 1] = 1.0
+        for a in range(k - 1, 0, -1):
+            right[a - 1] = right[a] * incoming[base + a, digits[s, a]]
+        for a in range(k):
+            outgoing[base + a, digits[s, a]] += left[a] * right[a]
+
+
+@inner
 def _from_factors(k, which, observed, tables, digits, active, incoming, outgoing, left, right):
     """Outgoing messages of the active factors; returns how many of them had no possible setting."""
     m = incoming.shape[1]
@@ -28,17 +81,12 @@ def _from_factors(k, which, observed, tables, digits, active, incoming, outgoing
             for c in range(m):
                 outgoing[base + a, c] = 0.0
         table = tables[which[j], observed[j]]
-        for s in range(len(table)):
-            if table[s] == 0.0:
-                continue
-            left[0] = table[s]
-            for a in range(k - 1):
-                left[a + 1] = left[a] * incoming[base + a, digits[s, a]]
-            right[k - 1] = 1.0
-            for a in range(k - 1, 0, -1):
-                right[a - 1] = right[a] * incoming[base + a, digits[s, a]]
-            for a in range(k):
-                outgoing[base + a, digits[s, a]] += left[a] * right[a]
+        if k == 2:
+            _pair(table, base, incoming, outgoing)
+        elif k == 3:
+            _triple(table, base, incoming, outgoing)
+        else:
+            _any(k, table, digits, base, incoming, outgoing, left, right)
         for a in range(k):
             total = 0.0
             for c in range(m):
@@ -57,7 +105,7 @@ def _from_factors(k, which, observed, tables, digits, active, incoming, outgoing
 def _multiply(product, message, target):
     """target = product * message, its largest entry 1; a message that contradicts the product is passed over.
 
-    Returns the logarithm of the divisor; -inf where the message was passed over.
+    Returns the divisor, 0 where the message was passed over.
     """
     largest = 0.0
     for c in range(len(product)):
@@ -67,10 +115,11 @@ def _multiply(product, message, target):
         # the product has its largest entry at 1 already, unless it is a prior
         for c in range(len(product)):
             target[c] = product[c]
-        return -math.inf
+        return 0.0
+    scale = 1.0 / largest
     for c in range(len(product)):
-        target[c] /= largest
-    return math.log(largest)
+        target[c] *= scale
+    return largest
 
 
 @inner
@@ -90,7 +139,7 @@ def _from_variables(k, prior, starts, edges, observed, outgoing, incoming, belie
         for c in range(m):
             ahead[0, c] = prior[i, c]
         for t in range(count):
-            if _multiply(ahead[t], outgoing[held[t]], ahead[t + 1]) == -math.inf:
+            if _multiply(ahead[t], outgoing[held[t]], ahead[t + 1]) == 0.0:
                 failed += 1
         total = 0.0
         for c in range(m):
@@ -197,9 +246,9 @@ def bethe(k, starts, edges, which, tables, digits, observed, prior, incoming, ou
             if observed[edge // k] < 0:
                 continue
             scale = _multiply(row, outgoing[edge], row)
-            if scale == -math.inf:
+            if scale == 0.0:
                 return -math.inf
-            total += scale
+            total += math.log(scale)
         total += math.log(row.sum())
     for j in range(len(observed)):
         if observed[j] < 0:
