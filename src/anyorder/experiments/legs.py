@@ -60,9 +60,14 @@ def run_legs(
         write_text(folder / f"{leg.name}.json", json.dumps(results[leg.name], allow_nan=False))
         progress(what, len(results), len(legs))
 
-    with ThreadPoolExecutor(max_workers=workers) as pool:
-        for done in [pool.submit(one, leg) for leg in missing]:
-            done.result()
+    if workers == 1:
+        # in the caller's own thread, where a leg may catch signals (a training saves its state on Ctrl-C)
+        for leg in missing:
+            one(leg)
+    else:
+        with ThreadPoolExecutor(max_workers=workers) as pool:
+            for done in [pool.submit(one, leg) for leg in missing]:
+                done.result()
     if len(results) < len(legs):
         raise Unfinished(f"{len(results)} of {len(legs)} pieces are done; the same command continues")
     return {leg.name: results[leg.name] for leg in legs}

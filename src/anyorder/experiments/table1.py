@@ -57,10 +57,11 @@ class Plan:
     """What a scale does.
 
     Attributes:
-        config: of the trainings. tasks: the laws of the table. others: those of the second table.
+        config: of the trainings. tasks: the laws of the table. others: those of the second table, trained as
+            ``latents-small``.
         samples: sequences of a final figure. along: sequences at each of ``points`` points along training.
         parallel: reverse steps. reference: sequences that the reference generates.
-        steps: of training; None as the configuration has it. minutes: of training for the ``gpu`` scale, per size.
+        steps: of training; None as the configuration has it.
     """
 
     config: str
@@ -104,15 +105,16 @@ def run(settings: Settings, progress: Progress) -> records.Record:
     since = time.time()
     reuse_large_blocks()
     plan = PLANS[settings.scale]
-    training = load_settings(plan.config)
-    facts = {"plan": dataclasses.asdict(plan), "training": training.to_dict()}
+    training, small = load_settings(plan.config), load_settings("latents-small")
+    facts = {"plan": dataclasses.asdict(plan), "training": training.to_dict(), "others": small.to_dict()}
     folder = folder_of(settings, "table1", facts)
     deadline = None if settings.minutes is None else time.monotonic() + 60 * settings.minutes
     tasks = [*plan.tasks, *plan.others]
     legs = []
     for task in tasks:
         legs.append(Leg(_key(task) + "-reference", partial(_reference, task, plan, settings)))
-        legs.append(Leg(_key(task), partial(_model, task, plan, training, folder, settings, deadline)))
+        recipe = training if task in plan.tasks else small
+        legs.append(Leg(_key(task), partial(_model, task, plan, recipe, folder, settings, deadline)))
     done = run_legs(legs, folder, settings, progress, "sizes trained and compared")
     rows, along = [], {}
     for task in tasks:
@@ -142,6 +144,7 @@ def run(settings: Settings, progress: Progress) -> records.Record:
             "gap",
             "distinct_share",
             "latent_entropy",
+            "training_steps",
             "published",
         ],
         rows=rows,
@@ -278,6 +281,8 @@ def _notes(plan: Plan, training: TrainSettings, settings: Settings) -> list[str]
         "generated with them; of observations drawn at random 62.5 % would. Distinct share and entropy (at most 0.693 "
         "nats for two values, 1.099 for three) say how diverse the latents are.",
     ]
+    if plan.config != "latents-small":
+        notes.append("The other families are of small N, and their models are those of `latents-small`.")
     if settings.scale == "cpu":
         notes.append("Sizes are a fifth of the published ones, whose figures stand beside; the models are smaller.")
     return notes
