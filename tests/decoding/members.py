@@ -35,7 +35,6 @@ ORDERS: Mapping[str, Factory] = {
     "planned": lambda: ao.Planned(eta=2.0),
     "calibrated": lambda: ao.Prior(ao.Calibrated(torch.tensor([0.3, 0.2, 0.1, 0.1, 0.1, 0.1, 0.1])), decay=0.1),
     "lookahead": lambda: ao.Lookahead(candidates=3),
-    "lookahead-left": lambda: ao.Lookahead(ao.LeftToRight(), candidates=2, sure=0.6),
     "defer-drawn": lambda: ao.Defer(ao.SampledProbability(), (1, 2)),
 }
 

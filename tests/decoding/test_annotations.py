@@ -45,7 +45,7 @@ def check_annotations(monkeypatch: pytest.MonkeyPatch) -> int:
         for known in ("Bool", "Float", "Float32", "Float64", "Int8", "Int64"):
             monkeypatch.setattr(module, known, getattr(jaxtyping, known), raising=False)
         names: dict[str, Any] = {"Tensor": torch.Tensor, "Any": Any}
-        for known in ("canvas.Canvas", "denoiser.Denoiser"):
+        for known in ("canvas.Canvas", "denoiser.Denoiser", "denoiser.Session", "splicing.Edit", "splicing.Spliced"):
             place, attribute = known.split(".")
             names[attribute] = getattr(importlib.import_module(f"anyorder.core.{place}"), attribute)
         for place in ("planning.board", "planning.windows", "planning.statistics", "decoding.result", "decoding.rows"):

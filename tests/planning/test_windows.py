@@ -90,4 +90,4 @@ def test_nonsense_is_refused(make, says: str) -> None:
 def test_holes_compare_and_print() -> None:
     assert Holes("a", "b") == Holes("a", "b", inside=Whole())
     assert Holes("a", "b") != Holes("b", "a")
-    assert repr(Holes("a", "b", inside=Blocks(4))) == "Holes('a', 'b', inside=Blocks(size=4))"
+    assert repr(Holes("a", "b", inside=Blocks(4))) == "Holes('a', 'b', inside=Blocks(size=4, aligned=False))"
