@@ -81,6 +81,40 @@ class Grid:
 
 
 @dataclass(frozen=True)
+class Experts:
+    """A mixture of experts in place of the MLP, in all blocks after the first ``dense_blocks``.
+
+    Each token goes to ``active`` of ``count`` gated MLPs of ``width``, those with the highest sigmoid score plus a
+    bias of the expert, out of the best ``open_groups`` of ``groups`` equal groups (a group counts by its two best
+    experts). Their outputs are summed by their scores, which are first divided by their sum and multiplied by
+    ``scale``. ``shared_width`` is that of an MLP that sees every token (0 = none). As in LLaDA2 and DeepSeek-V3.
+    """
+
+    count: int
+    active: int
+    width: int
+    shared_width: int = 0
+    groups: int = 1
+    open_groups: int = 1
+    scale: float = 1.0
+    dense_blocks: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("count", "active", "width", "groups", "open_groups"):
+            _positive(name, getattr(self, name))
+        if self.count % self.groups or self.open_groups > self.groups:
+            raise UserError(f"experts: {self.count} do not make {self.groups} equal groups, {self.open_groups} open")
+        if (
+            self.active > self.count // self.groups * self.open_groups
+            or (self.groups > 1
+            and self.count < 2 * self.groups)
+        ):
+            raise UserError(f"experts: {self.active} cannot be active among those of {self.open_groups} groups")
+        if self.shared_width < 0 or self.dense_blocks < 0:
+            raise UserError("experts: shared_width and dense_blocks must be at least 0")
+
+
+@dataclass(frozen=True)
 class TransformerConfig:
     """The shape of a :class:`Transformer`; refuses values and names that make no network.
 
@@ -92,7 +126,7 @@ class TransformerConfig:
     their logits are given and never chosen. With ``local_reach`` a token sees that many tokens on either side, with
     rotary phases of base ``local_rotary_base``, except in every ``global_every``-th layer, the first among them.
     ``first_norm`` false leaves the norm before the first attention out. ``head_layer`` is a linear layer, the
-    activation and a norm before the head.
+    activation and a norm before the head. ``rotary_width`` is how much of a head is rotated (0 = all of it).
     """
 
     vocab_size: int
@@ -108,6 +142,7 @@ class TransformerConfig:
     block_size: int = 0
     positions: str = "rotary"
     rotary_base: float = 10_000.0
+    rotary_width: int = 0
     local_reach: int = 0
     global_every: int = 1
     local_rotary_base: float = 10_000.0
@@ -121,6 +156,7 @@ class TransformerConfig:
     embedding_norm: bool = False
     mlp: str = "plain"
     activation: str = "gelu"
+    experts: Experts | None = None
     qk_norm: bool = False
     attention_bias: bool = False
     output_bias: bool = False
@@ -164,6 +200,8 @@ class TransformerConfig:
             raise UserError(f"vocab_rows ({self.vocab_rows}) must be at least vocab_size ({self.vocab_size}), or 0")
         if self.attention != "bidirectional" and (self.local_reach or self.norm_place == "after"):
             raise UserError(f"attention: {self.attention} goes with norm_place: before and without local_reach")
+        if self.rotary_width % 2 or not 0 <= self.rotary_width <= (self.head_width or self.width // self.heads):
+            raise UserError(f"rotary_width must be even and at most the head's width; got {self.rotary_width}")
         if self.local_reach < 0:
             raise UserError(f"local_reach must be at least 0; got {self.local_reach}")
 
@@ -182,6 +220,12 @@ class TransformerConfig:
                 arguments["grid"] = Grid(**arguments["grid"])
             except TypeError:
                 raise UserError("grid needs exactly rows, columns, box_rows and box_columns") from None
+        if isinstance(arguments.get("experts"), dict):
+            try:
+                arguments["experts"] = Experts(**arguments["experts"])
+            except TypeError:
+                known = ", ".join(field.name for field in dataclasses.fields(Experts))
+                raise UserError(f"experts needs count, active and width, and knows {known}") from None
         try:
             return cls(**arguments)
         except TypeError as error:
@@ -197,9 +241,13 @@ class TransformerConfig:
         head_width = self.head_width or self.width // self.heads
         kv_heads = self.kv_heads or self.heads
         projections = self.width * head_width * (2 * self.heads + 2 * kv_heads)
-        mlp = self.width * self.mlp_width * (3 if self.mlp == "gated" else 2)
+        mlp = self.layers * self.width * self.mlp_width * (3 if self.mlp == "gated" else 2)
+        if self.experts is not None:
+            mixed = max(self.layers - self.experts.dense_blocks, 0)
+            each = self.experts.active * self.experts.width + self.experts.shared_width
+            mlp = mlp * (self.layers - mixed) // self.layers + mixed * self.width * (3 * each + self.experts.count)
         scores = 2 * length * self.heads * head_width
-        return 2.0 * self.layers * self.loops * (projections + mlp + scores)
+        return 2.0 * self.loops * (self.layers * (projections + scores) + mlp)
 
 
 class Attention(nn.Module):
@@ -270,6 +318,60 @@ class PlainMLP(nn.Module):
         return self.down(self.activation(self.up(hidden)))
 
 
+class MixtureMLP(nn.Module):
+    """A mixture of experts; see :class:`Experts`. Tokens are routed in float32, whatever the weights are in."""
+
+    def __init__(self, config: TransformerConfig, experts: Experts) -> None:
+        super().__init__()
+        self.experts = experts
+        self.activation = _activation(config.activation)
+        self.router = nn.Parameter(torch.empty(experts.count, config.width))
+        self.router_bias = nn.Parameter(torch.zeros(experts.count), requires_grad=False)
+        self.gate = nn.Parameter(torch.empty(experts.count, experts.width, config.width))
+        self.up = nn.Parameter(torch.empty(experts.count, experts.width, config.width))
+        self.down = nn.Parameter(torch.empty(experts.count, config.width, experts.width))
+        shared = (
+            dataclasses.replace(config, mlp_width=experts.shared_width, experts=None) if experts.shared_width else None
+        )
+        self.shared = None if shared is None else GatedMLP(shared)
+
+    def reset_parameters(self) -> None:
+        """Draw the starting weights; the output matrices start at zero."""
+        for weight in (self.router, self.gate, self.up):
+            nn.init.normal_(weight, std=weight.shape[-1] ** -0.5)
+        nn.init.zeros_(self.down)
+        nn.init.zeros_(self.router_bias)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        rows = hidden.reshape(-1, hidden.shape[-1])
+        chosen, share = self._route(rows)
+        mixed = torch.zeros_like(rows)
+        for expert in chosen.unique().tolist():
+            row, place = (chosen == expert).nonzero(as_tuple=True)
+            part = rows[row]
+            part = self.activation(F.linear(part, self.gate[expert])) * F.linear(part, self.up[expert])
+            weighted = F.linear(part, self.down[expert]) * share[row, place, None].to(rows.dtype)
+            mixed = mixed.index_add(0, row, weighted)
+        mixed = mixed.view_as(hidden)
+        return mixed if self.shared is None else mixed + self.shared(hidden)
+
+    def _route(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """The experts of every row and their shares, both (n, active)."""
+        experts = self.experts
+        score = F.linear(rows.float(), self.router.float()).sigmoid()
+        ranked = score + self.router_bias.float()
+        if experts.groups > 1:
+            grouped = ranked.view(len(rows), experts.groups, -1)
+            best = grouped.topk(2, dim=-1).values.sum(-1).topk(experts.open_groups, dim=-1).indices
+            shut = torch.ones_like(grouped[:, :, 0], dtype=torch.bool).scatter(1, best, False)
+            ranked = grouped.masked_fill(shut[:, :, None], -math.inf).flatten(1)
+        chosen = ranked.topk(experts.active, dim=-1).indices
+        share = score.gather(1, chosen)
+        if experts.active > 1:
+            share = share / (share.sum(-1, keepdim=True) + 1e-20)
+        return chosen, share * experts.scale
+
+
 class Block(nn.Module):
     """One residual block, the ``index``-th; its norms stand before its branches or after them."""
 
@@ -280,7 +382,10 @@ class Block(nn.Module):
         self.attention_norm = _norm(config) if index or config.first_norm else nn.Identity()
         self.attention = Attention(config)
         self.mlp_norm = _norm(config)
-        self.mlp = GatedMLP(config) if config.mlp == "gated" else PlainMLP(config)
+        if config.experts is not None and index >= config.experts.dense_blocks:
+            self.mlp: nn.Module = MixtureMLP(config, config.experts)
+        else:
+            self.mlp = GatedMLP(config) if config.mlp == "gated" else PlainMLP(config)
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, hidden: Tensor, mask: Tensor | None, phases: tuple[Tensor, Tensor] | None) -> Tensor:
@@ -358,7 +463,12 @@ class Transformer(nn.Module):
         for block in self.blocks:
             assert isinstance(block, Block)
             nn.init.zeros_(block.attention.out.weight)
-            nn.init.zeros_(block.mlp.down.weight)
+            if isinstance(block.mlp, MixtureMLP):
+                block.mlp.reset_parameters()
+                if block.mlp.shared is not None:
+                    nn.init.zeros_(block.mlp.shared.down.weight)
+            elif isinstance(block.mlp, (GatedMLP, PlainMLP)):
+                nn.init.zeros_(block.mlp.down.weight)
         if self.head is not None:
             nn.init.zeros_(self.head.weight)
 
@@ -487,7 +597,7 @@ class Transformer(nn.Module):
         """Cosines and sines of the rotary angles at ``positions`` (batch, n); None where positions are not rotary."""
         if self.config.positions != "rotary":
             return None
-        width = self.config.head_width or self.config.width // self.config.heads
+        width = self.config.rotary_width or self.config.head_width or self.config.width // self.config.heads
         frequency = (self.config.rotary_base if base is None else base) ** (
             -torch.arange(0, width, 2, dtype=torch.float32, device=positions.device) / width
         )
@@ -509,6 +619,9 @@ def token_positions(tokens: Tensor, attention_mask: Tensor | None) -> Tensor:
 
 
 def _rotate(vector: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
+    if cosine.shape[-1] < vector.shape[-1]:
+        turned, still = vector.tensor_split((cosine.shape[-1],), dim=-1)
+        return torch.cat((_rotate(turned, cosine, sine), still), dim=-1)
     first, second = vector.chunk(2, dim=-1)
     return vector * cosine + torch.cat((-second, first), dim=-1) * sine
 

@@ -263,3 +263,71 @@ def write_sdar(folder: Path, *, seed: int = 0, **settings: Any) -> Path:
     """SDAR's format."""
     tensors = random_tensors(decoder_shapes(qkv_bias=False, qk_norm=True, head_width=16), seed)
     return write(folder, {**SDAR_CONFIG, **settings}, tensors)
+
+
+LLADA2_CONFIG: dict[str, Any] = {
+    "architectures": ["LLaDA2MoeModelLM"],
+    "attention_dropout": 0.0,
+    "eos_token_id": END,
+    "first_k_dense_replace": 1,
+    "head_dim": 8,
+    "hidden_act": "silu",
+    "hidden_size": WIDTH,
+    "intermediate_size": MLP,
+    "max_position_embeddings": 16384,
+    "model_type": "llada2_moe",
+    "moe_intermediate_size": 12,
+    "n_group": 4,
+    "norm_topk_prob": True,
+    "num_attention_heads": HEADS,
+    "num_experts": 16,
+    "num_experts_per_tok": 3,
+    "num_hidden_layers": LAYERS,
+    "num_key_value_heads": 2,
+    "num_shared_experts": 1,
+    "pad_token_id": END,
+    "partial_rotary_factor": 0.5,
+    "rms_norm_eps": 1e-06,
+    "rope_scaling": None,
+    "rope_theta": 600000,
+    "routed_scaling_factor": 2.5,
+    "score_function": "sigmoid",
+    "tie_word_embeddings": False,
+    "topk_group": 2,
+    "use_bias": False,
+    "use_qk_norm": True,
+    "use_qkv_bias": False,
+    "vocab_size": ROWS,
+}
+
+
+def llada2_shapes() -> dict[str, tuple[int, ...]]:
+    shapes: dict[str, tuple[int, ...]] = {"model.word_embeddings.weight": (ROWS, WIDTH)}
+
+    def mlp(stem: str, width: int) -> dict[str, tuple[int, ...]]:
+        wide = {f"{stem}{name}_proj.weight": (width, WIDTH) for name in ("gate", "up")}
+        return {**wide, f"{stem}down_proj.weight": (WIDTH, width)}
+
+    for i in range(LAYERS):
+        layer = f"model.layers.{i}."
+        shapes[f"{layer}attention.query_key_value.weight"] = ((HEADS + 4) * 8, WIDTH)
+        shapes[f"{layer}attention.dense.weight"] = (WIDTH, HEADS * 8)
+        shapes |= {f"{layer}attention.{name}_layernorm.weight": (8,) for name in ("query", "key")}
+        shapes |= {f"{layer}{name}.weight": (WIDTH,) for name in ("input_layernorm", "post_attention_layernorm")}
+        if i == 0:
+            shapes |= mlp(f"{layer}mlp.", MLP)
+            continue
+        shapes[f"{layer}mlp.gate.weight"], shapes[f"{layer}mlp.gate.expert_bias"] = (16, WIDTH), (16,)
+        for expert in range(16):
+            shapes |= mlp(f"{layer}mlp.experts.{expert}.", 12)
+        shapes |= mlp(f"{layer}mlp.shared_experts.", 12)
+    shapes["model.norm.weight"] = (WIDTH,)
+    shapes["lm_head.weight"] = (ROWS, WIDTH)
+    return shapes
+
+
+def write_llada2(folder: Path, *, seed: int = 0, **settings: Any) -> Path:
+    """LLaDA2's format; its mask is in the tokenizer's files alone."""
+    special = ("<|endoftext|>", "<|mask|>", *SPECIAL[2:])
+    tensors = random_tensors(llada2_shapes(), seed)
+    return write(folder, {**LLADA2_CONFIG, **settings}, tensors, tokenizer=tokenizer_files(special))

@@ -8,8 +8,9 @@ from anyorder.models.families.decoders import DREAM, LLAMA, MISTRAL, QWEN2, QWEN
 from anyorder.models.families.encoders import BERT, MODERN_BERT
 from anyorder.models.families.family import Family, Piece
 from anyorder.models.families.llada import LLADA
+from anyorder.models.families.mixtures import LLADA2
 
-FAMILIES = (LLADA, DREAM, SDAR, BERT, MODERN_BERT, QWEN2, QWEN3, LLAMA, MISTRAL)
+FAMILIES = (LLADA, DREAM, SDAR, LLADA2, BERT, MODERN_BERT, QWEN2, QWEN3, LLAMA, MISTRAL)
 """Every family, those made for masked diffusion first."""
 
 __all__ = ["FAMILIES", "Family", "Piece"]
