@@ -33,7 +33,7 @@ from anyorder.decoding.strategies import Strategy
 from anyorder.evaluation.accuracy import PuzzleReport, solve_puzzles
 from anyorder.evaluation.sequences import solve_sequences
 from anyorder.experiments import records
-from anyorder.experiments.contest import Contest, Marks, Network, Way, plan, run_contest
+from anyorder.experiments.contest import Comparison, Contest, Marks, Network, Way, plan, run_contest
 from anyorder.experiments.protocol import (
     LABELS,
     MASKED,
@@ -144,7 +144,14 @@ def _contest(
         title=f"{title}, {box}x{box} ({settings.scale})",
         networks=networks,
         ways=ways,
-        comparisons=comparisons(size.steps),
+        comparisons=[
+            *comparisons(size.steps),
+            Comparison(
+                "solver's order over cell order, by beam search",
+                f"{ORDERED}: {_arm_name(size.beams)}",
+                f"{UNORDERED}: {_arm_name(size.beams)}",
+            ),
+        ],
         data={"name": "none", "count": 0, "fingerprint": ""}
         if puzzles is None
         else records.data_facts(f"{count} generated {grade} puzzles, seed {HELD_OUT_SEED}", puzzles.puzzles),
@@ -165,7 +172,11 @@ def _mdm_way(name: str, strategy: Strategy, published: Mapping[str, float], puzz
 
 def _arm_way(key: str, beams: int, published: Mapping[str, float], puzzles: Puzzles | None) -> Way:
     solve = partial(_solve_sequences, puzzles=puzzles, beams=beams)
-    return Way(key, f"beam search, {beams}" if beams else "greedy", solve, None if beams else published.get(key))
+    return Way(key, _arm_name(beams), solve, None if beams else published.get(key))
+
+
+def _arm_name(beams: int) -> str:
+    return f"beam search, {beams}" if beams else "greedy"
 
 
 def _solve_grids(model: Transformer, settings: Settings, *, puzzles: Puzzles | None, strategy: Strategy) -> Marks:
