@@ -15,7 +15,7 @@ Source: Kim et al., "Train for the Worst, Plan for the Best" (2502.06768), figur
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -138,7 +138,8 @@ def run(settings: Settings, progress: Progress) -> records.Record:
         rows += points
         thresholds[family.key] = _thresholds(family, degrees, points, done[f"{family.key}-stability"])
     masks = {
-        observed: _masks(thresholds[key], observed) for key, observed in (("nae", "satisfied"), ("nae-all", "all"))
+        "satisfied": _masks(thresholds["nae"], "satisfied"),
+        "all": _masks(thresholds["nae-all"], "all"),
     }
     return records.Record(
         name="figure4",
@@ -280,7 +281,7 @@ def plot(record: records.Record, path: Path) -> None:
         _hard(axes[-1], record.summary["hard_masks"])
 
 
-def _overlaps(axes: Axes, family: Family, rows: list[dict[str, Any]], found: dict[str, Any]) -> None:
+def _overlaps(axes: Axes, family: Family, rows: Sequence[Mapping[str, Any]], found: Mapping[str, Any]) -> None:
     k = family.predicate.k
     for start, colour, marker in (("planted", COLOURS[0], "o"), ("random", COLOURS[1], "s")):
         points = [row for row in rows if row["start"] == start]
@@ -297,14 +298,15 @@ def _overlaps(axes: Axes, family: Family, rows: list[dict[str, Any]], found: dic
         if value is not None:
             label = f"{name} = {value['degree']:.4g} ({value['second_unit']:.4g})"
             axes.axvline(value["degree"], color=colour, linestyle=style, linewidth=1.2, label=label)
-    for value in family.published or ():
-        label = "published (second unit)" if value == (family.published or ())[0] else None
+    for number, value in enumerate(family.published or ()):
+        label = None if number else "published (second unit)"
         axes.axvline(value / family.convert(1.0, k), color=COLOURS[3], linestyle=":", linewidth=2.2, label=label)
     axes.set_xlabel("D = kP/N")
     axes.set_ylabel("overlap with what was planted")
     axes.set_ylim(-0.05, 1.05)
     factor = family.convert(1.0, k)
-    above = axes.secondary_xaxis(-0.2, functions=(lambda d: d * factor, lambda d: d / factor))
+    other = (lambda degree: np.asarray(degree) * factor, lambda degree: np.asarray(degree) / factor)
+    above = axes.secondary_xaxis(-0.2, functions=other)
     above.set_xlabel(family.unit, fontsize=9)
     axes.legend(frameon=False, fontsize=8, loc="upper left")
 

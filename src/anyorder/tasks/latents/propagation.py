@@ -29,7 +29,7 @@ the field of a planted ensemble.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -94,7 +94,7 @@ class FactorGraph:
         """D = kP/N over the factors that are present."""
         return self.observations.k * int((self.values >= 0).sum()) / self.variables
 
-    def arrays(self) -> tuple:
+    def arrays(self) -> tuple[Any, ...]:
         """What the kernels take of the graph, in their order."""
         seen = self.observations
         return seen.k, self.starts, self.edges, seen.which, seen.flat, self.digits, self.values

@@ -124,7 +124,10 @@ def measured_growth(
     for step in range(warm_up + steps):
         change -= change.mean(1, keepdims=True)
         change = linear.project(change)
-        change /= np.linalg.norm(change)
+        size = np.linalg.norm(change)
+        if size == 0:
+            return 0.0  # no pair of places knows anything of each other, as with parity
+        change /= size
         change = linear.apply(change)
         if step >= warm_up:
             rates.append(np.log(np.linalg.norm(linear.project(change))))
