@@ -25,8 +25,8 @@ class Experiment:
     """smoke (under a minute), cpu (two cores), gpu (one GPU), paper (the published length; mostly a plan)"""
     data: PathOption = None
     """folder or file of puzzles, where the experiment reads some (default: $ANYORDER_DATA)"""
-    model: str = "sudoku-9x9"
-    """shipped name, folder, or hub id"""
+    model: str = ""
+    """shipped name, folder, or hub id (default: the experiment's own)"""
     out: Path = Path("results")
     """folder of the record, the table and the figure"""
     work: Path = Path("runs")

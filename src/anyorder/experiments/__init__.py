@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import importlib
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -78,7 +79,7 @@ def run_experiment(name: str, settings: Settings, progress: Progress) -> tuple[R
     experiment = load_experiment(name)
     if settings.scale not in experiment.scales:
         raise UserError(f"{name} has the scales {', '.join(experiment.scales)}, not {settings.scale!r}")
-    record = experiment.run(settings, progress)
+    record = experiment.run(replace(settings, model=settings.model or experiment.model), progress)
     stem = settings.out / record.stem
     paths = [stem.with_name(f"{stem.name}{suffix}") for suffix in (".json", ".md")]
     figure = stem.with_name(f"{stem.name}.png") if experiment.plot is not None else None

@@ -29,7 +29,7 @@ class Settings:
         out: folder of the record, the table and the figure.
         work: folder of what a long run keeps to be continued.
         data: folder or file of puzzles, where the experiment reads some.
-        model: shipped name, folder, or hub id, where the experiment decodes with one.
+        model: shipped name, folder, or hub id, where the experiment decodes with one; "" for the experiment's own.
         seed: of every random choice.
         batch_size: puzzles decoded together.
         device: where the network runs.
@@ -40,7 +40,7 @@ class Settings:
     out: Path = Path("results")
     work: Path = Path("runs")
     data: Path | None = None
-    model: str = "sudoku-9x9"
+    model: str = ""
     seed: int = 0
     batch_size: int = 256
     device: str = "cpu"
@@ -63,9 +63,13 @@ class Settings:
 
 @dataclass(frozen=True)
 class Experiment:
-    """A measurement: ``run`` gives the record, ``plot`` draws it (None where a table says it all)."""
+    """A measurement: ``run`` gives the record, ``plot`` draws it (None where a table says it all).
+
+    ``model`` is the model that it decodes with where the settings name none.
+    """
 
     name: str
     scales: tuple[Scale, ...]
     run: Callable[[Settings, Progress], Record]
     plot: Callable[[Record, Path], None] | None = None
+    model: str = "sudoku-9x9"

@@ -202,4 +202,5 @@ def plot(record: records.Record, path: Path) -> None:
         axes.legend(fontsize=8, loc="lower right")
 
 
-EXPERIMENT = Experiment(name="sampler-ablation", scales=("smoke", "cpu", "gpu"), run=run, plot=plot)
+MODEL = "sudoku-9x9-uniform"  # trained on random masks, as the published one was
+EXPERIMENT = Experiment(name="sampler-ablation", scales=("smoke", "cpu", "gpu"), run=run, plot=plot, model=MODEL)
