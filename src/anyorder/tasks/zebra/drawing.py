@@ -19,16 +19,11 @@ from .state import add_clue, load
 
 _DRAWS, _TRIES = 2000, 64
 """Clues drawn for one puzzle, and items drawn for a clue, before they are given up."""
-_AT_END, _SAME, _DIFFERENT, _RIGHT, _JUST_RIGHT = 2, 3, 4, 8, 6
-_LEFT, _JUST_LEFT, _NEXT, _N_BETWEEN, _BETWEEN = 7, 5, 9, 12, 13
-assert (_AT_END, _SAME, _DIFFERENT) == (Kind.AT_END, Kind.SAME_HOUSE, Kind.DIFFERENT_HOUSE)
-assert (*(Kind.RIGHT_OF, Kind.JUST_RIGHT_OF, Kind.LEFT_OF, Kind.JUST_LEFT_OF),) == (
-    _RIGHT,
-    _JUST_RIGHT,
-    _LEFT,
-    _JUST_LEFT,
-)
-assert (_NEXT, _N_BETWEEN, _BETWEEN) == (Kind.NEXT_TO, Kind.N_BETWEEN, Kind.BETWEEN)
+_FOUND_AT, _NOT_AT, _AT_END = int(Kind.FOUND_AT), int(Kind.NOT_AT), int(Kind.AT_END)
+_SAME, _DIFFERENT, _NEXT = int(Kind.SAME_HOUSE), int(Kind.DIFFERENT_HOUSE), int(Kind.NEXT_TO)
+_JUST_LEFT, _JUST_RIGHT = int(Kind.JUST_LEFT_OF), int(Kind.JUST_RIGHT_OF)
+_LEFT, _RIGHT = int(Kind.LEFT_OF), int(Kind.RIGHT_OF)
+_N_BETWEEN, _BETWEEN = int(Kind.N_BETWEEN), int(Kind.BETWEEN)
 
 
 @inner
@@ -96,10 +91,10 @@ def _draw_items(w, houses, attributes, kind, place, clue):
         for j in range(1, k):
             if clue[j] == clue[k]:
                 return False
-    if kind == 0:
+    if kind == _FOUND_AT:
         clue[NUMBER] = place[clue[X]]
         return True
-    if kind == 1:
+    if kind == _NOT_AT:
         clue[NUMBER] = below(w.stream, houses)
     elif kind == _N_BETWEEN:
         clue[NUMBER] = abs(place[clue[X]] - place[clue[Y]]) - 1
@@ -222,10 +217,10 @@ def _plain_clue(houses, clue, place, order, mirror):
             kind = _LEFT + _RIGHT - kind
         elif kind in (_JUST_LEFT, _JUST_RIGHT):
             kind = _JUST_LEFT + _JUST_RIGHT - kind
-        elif kind <= 1:
+        elif kind in (_FOUND_AT, _NOT_AT):
             number = houses - 1 - number
     if kind in (_RIGHT, _JUST_RIGHT):
-        kind -= 1
+        kind = _LEFT if kind == _RIGHT else _JUST_LEFT
         x, y = y, x
     elif (_SAME <= kind <= _DIFFERENT or _NEXT <= kind <= _N_BETWEEN) and x > y:
         x, y = y, x

@@ -17,9 +17,8 @@ from anyorder.tasks.sudoku.bits import borrow
 from .jit import inner
 from .rules import MOST, MOST_CLUES, Kind, holds
 
-ITEM, CELL, OPEN, BROKEN, STALE, SETS, LONE, HIDDEN, DECIDED, FILLED, HOUSES, ATTRIBUTES, S_SIZE = (
-    *(0, 36, 72, 73, 74, 75, 76, 77, 78, 79, 80, 81, 82),
-)
+ITEM, CELL, OPEN, BROKEN, STALE, SETS, LONE = 0, 36, 72, 73, 74, 75, 76
+HIDDEN, DECIDED, FILLED, HOUSES, ATTRIBUTES, S_SIZE = 77, 78, 79, 80, 81, 82
 """A state ``s``, int64: at ITEM + i the houses where item i can be; at CELL + c the values that cell c can have; cells
 still open; 1 after a contradiction; clues to look at again; attributes whose closed sets to look at again; open cells
 with one value left; open items with one house left; items decided; cells filled; the puzzle's size."""
