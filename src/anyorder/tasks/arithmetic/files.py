@@ -29,8 +29,8 @@ def read_problems(path: str | os.PathLike[str]) -> list[Problem]:
     """
     problems = []
     for number, values in json_lines(path):
-        texts = [values.get(name) for name in _NAMES]
-        if not all(isinstance(text, str) for text in texts):
+        texts = [text for name in _NAMES if isinstance(text := values.get(name), str)]
+        if len(texts) < len(_NAMES):
             raise UserError(f"{path}, line {number}: a problem has the texts {', '.join(_NAMES)}")
         problem = Problem(*texts)
         try:
