@@ -9,6 +9,10 @@ A perplexity can be had for nothing by repeating what is likely, so it is read b
 an order is better where it lowers the first at an equal second. The figure's lower panel is that entropy, with the
 entropy of the held-out text as its mark.
 
+Two things pull against each other. An adaptive order avoids the places that the model has not learned to fill; but
+with several places a step it likes to take neighbours together, and their tokens are then drawn independently. How
+often that happens is recorded beside the perplexity.
+
 Expected counts (rounded so that nothing is lost) and binomial ones (the reverse process itself) are both run for random
 and margin order; they should agree within their intervals.
 
@@ -51,6 +55,18 @@ if TYPE_CHECKING:
     from anyorder.planning.orders import Order
 
 NOISE = 0.5
+COLUMNS = (
+    "order",
+    "counts",
+    "setting",
+    "evaluations",
+    "perplexity",
+    "low",
+    "high",
+    "entropy_nats",
+    "entropy_nats_error",
+    "neighbours_at_once_share",
+)
 
 
 @dataclass(frozen=True)
@@ -156,7 +172,7 @@ def run(settings: Settings, progress: Progress) -> records.Record:
             "model_nats_per_token": loss["nats_per_token"],
             "judge_nats_per_token": judge_loss["nats_per_token"],
         },
-        columns=["order", "counts", "setting", "evaluations", "perplexity", "low", "high", "entropy", "entropy_error"],
+        columns=COLUMNS,
         rows=rows,
         notes=_notes(scale, real, rows, agreement),
         details={
@@ -200,7 +216,7 @@ def _point(
     """Sample, judge, measure. Every sample counts. Points of one seed share their random numbers."""
     seeds = row_seeds(settings.seed, scale.samples, settings.device)
     order, budget = one.parts
-    tokens, evaluations = [], []
+    tokens, evaluations, together = [], [], []
     size = min(settings.batch_size, scale.samples)
     for start in range(0, scale.samples, size):
         rows = seeds[start : start + size]
@@ -209,10 +225,12 @@ def _point(
         result = decode(model, canvas, order=order, budget=budget, sampler=Temperature(1.0), seed=rows)
         tokens.append(result.tokens.cpu())
         evaluations.append(result.nfe.cpu())
+        together.append((result.step_of[:, 1:] == result.step_of[:, :-1]).double().mean(1).cpu())
     samples = Samples(torch.cat(tokens), corpus.tokenizer, corpus.index.tokenizer)
     return {
         **_figures(judge(samples), samples),
         "evaluations": float(torch.cat(evaluations).double().mean()),
+        "neighbours_at_once_share": float(torch.cat(together).mean()),
         "example": samples.texts[0],
     }
 
@@ -224,8 +242,8 @@ def _figures(judged: Judged, samples: Samples) -> dict[str, float]:
         "perplexity": judged.perplexity,
         "low": low,
         "high": high,
-        "entropy": float(entropy.mean()),
-        "entropy_error": float(entropy.std() / len(entropy) ** 0.5),
+        "entropy_nats": float(entropy.mean()),
+        "entropy_nats_error": float(entropy.std() / len(entropy) ** 0.5),
     }
 
 
@@ -261,7 +279,7 @@ def _wins(rows: list[dict[str, Any]]) -> dict[str, Any]:
     for name in ("top probability", "margin", "margin + noise"):
         mine = [row for row in rows if row["order"] == name and row["counts"] == "expected"]
         lower = [row for row in mine if row["high"] < plain[row["setting"]]["low"]]
-        even = [row for row in lower if row["entropy"] >= 0.95 * plain[row["setting"]]["entropy"]]
+        even = [row for row in lower if row["entropy_nats"] >= 0.95 * plain[row["setting"]]["entropy_nats"]]
         found[name] = {"points": len(mine), "lower": len(lower), "lower_at_comparable_entropy": len(even)}
     return found
 
@@ -270,9 +288,12 @@ def _notes(scale: Scale, real: dict[str, float], rows: list[dict[str, Any]], agr
     return [
         "Perplexity is token-weighted over all samples, with its 95 % interval; entropy is the mean over samples of "
         "-sum p log p of their tokens, in nats. Held-out text has perplexity "
-        f"{real['perplexity']:.1f} [{real['low']:.1f}, {real['high']:.1f}] and entropy {real['entropy']:.2f}.",
+        f"{real['perplexity']:.1f} [{real['low']:.1f}, {real['high']:.1f}] and entropy {real['entropy_nats']:.2f}.",
         f"Tokens are drawn at temperature 1. The noise is Gaussian of standard deviation {NOISE}, annealed to zero. "
         f"MED reveals at most {max(1, scale.length // 8)} positions a step; its setting is the entropy limit in nats.",
+        "Neighbours at once: the share of adjacent positions decided in one step. Their tokens are drawn without "
+        "knowing each other, and no tokens depend on each other more; an order that is sure of a place is often sure "
+        "of the one beside it. Noise in the order spreads the places out.",
         f"Expected and binomial counts lie within each other's intervals at {agreement['agree']} of "
         f"{agreement['pairs']} points.",
         "Published (LLM judge, a model of 1.1 B weights): adaptive order lowers generative perplexity at every number "
@@ -304,11 +325,11 @@ def plot(record: records.Record, path: Path) -> None:
             below = [row["perplexity"] - row["low"] for row in rows]
             above = [row["high"] - row["perplexity"] for row in rows]
             upper.errorbar(x, middle, yerr=[below, above], **look)
-            error = [1.96 * row["entropy_error"] for row in rows]
-            lower.errorbar(x, [row["entropy"] for row in rows], yerr=error, **look)
+            error = [1.96 * row["entropy_nats_error"] for row in rows]
+            lower.errorbar(x, [row["entropy_nats"] for row in rows], yerr=error, **look)
         real = record.summary["held_out"]
         upper.axhline(real["perplexity"], color="#555555", linewidth=1, linestyle=":", label="held-out text")
-        lower.axhline(real["entropy"], color="#555555", linewidth=1, linestyle=":", label="held-out text")
+        lower.axhline(real["entropy_nats"], color="#555555", linewidth=1, linestyle=":", label="held-out text")
         for axes in (upper, lower):
             axes.set_xscale("log", base=2)
         upper.set_yscale("log")
