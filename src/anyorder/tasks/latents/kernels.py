@@ -3,7 +3,7 @@
 Edge e = factor * k + place. Messages ``incoming[e]`` go from the variable to the factor, ``outgoing[e]`` back; each is
 a law over m values. A factor j is absent where ``observed[j]`` is negative, else its weights are
 ``tables[which[j], observed[j]]``, over the m^k settings in ``digits``. The edges of variable i are
-``edges[starts[i] : starts[i + 1]]``.
+``edges[starts[i] : starts[i + 1]]``. A graph is the tuple of k, starts, edges, which, tables, digits and observed.
 
 All loops stand in this one file, which is part of the key under which numba keeps the machine code.
 """
@@ -201,12 +201,13 @@ def _widest(starts):
 
 
 @entry
-def propagate(k, starts, edges, which, tables, digits, observed, prior, incoming, conserve, damping, tolerance, most):
+def propagate(graph, prior, incoming, conserve, damping, tolerance, most):
     """Iterate from ``incoming`` (changed in place) until no message moves by more than ``tolerance``.
 
     Returns beliefs (N, m), outgoing messages, the prior with its field, iterations, the last change, failures of the
     last iteration.
     """
+    k, starts, edges, which, tables, digits, observed = graph
     m = prior.shape[1]
     active = np.flatnonzero(observed >= 0)
     outgoing = np.full((len(incoming), m), 1.0 / m)
@@ -233,8 +234,9 @@ def propagate(k, starts, edges, which, tables, digits, observed, prior, incoming
 
 
 @entry
-def bethe(k, starts, edges, which, tables, digits, observed, prior, incoming, outgoing):
+def bethe(graph, prior, incoming, outgoing):
     """log Z of the Bethe approximation: sum of log Z_i and of log Z_S, less log Z_iS of the edges."""
+    k, starts, edges, which, tables, digits, observed = graph
     m = prior.shape[1]
     total = 0.0
     row = np.empty(m)

@@ -95,7 +95,7 @@ class FactorGraph:
         return self.observations.k * int((self.values >= 0).sum()) / self.variables
 
     def arrays(self) -> tuple[Any, ...]:
-        """What the kernels take of the graph, in their order."""
+        """What the kernels call a graph: k, starts, edges, which, tables, digits, observed."""
         seen = self.observations
         return seen.k, self.starts, self.edges, seen.which, seen.flat, self.digits, self.values
 
@@ -157,9 +157,9 @@ def propagate(
     if conserve and len(np.unique(np.stack((seen.which[present], graph.values[present])), axis=1).T) > 1:
         raise UserError("conserve is for the ensemble of satisfied constraints, where all factors are of one kind")
     beliefs, outgoing, prior, iterations, change, failed = kernels.propagate(
-        *graph.arrays(), graph.prior, start, conserve, damping, tolerance, most
+        graph.arrays(), graph.prior, start, conserve, damping, tolerance, most
     )
-    free = kernels.bethe(*graph.arrays(), prior, start, outgoing)
+    free = kernels.bethe(graph.arrays(), prior, start, outgoing)
     if conserve:
         # the mean of the field's energy is taken back: it stood in Z_i
         free -= float((beliefs * np.log(prior / graph.prior)).sum())
