@@ -25,7 +25,7 @@ import torch
 from anyorder.core.canvas import Canvas
 from anyorder.core.errors import UserError
 from anyorder.core.randomness import fold
-from anyorder.core.template import ChatTemplate, ChatTokenizer, Template, read_holes
+from anyorder.core.template import ChatTemplate, ChatTokenizer, Hole, Template, read_holes
 from anyorder.decoding.decoder import decode
 from anyorder.decoding.strategies import Strategy
 from anyorder.evaluation.likelihood import exact_bound, likelihood_bound
@@ -200,8 +200,8 @@ class Engine:
                 sampler = sampler | TopP(float(options["top_p"]))
             strategy = replace(strategy, sampler=sampler)
         # Only what nothing stands after can end early: elsewhere the text behind would see holes that never fill.
-        alone = len(template.holes) == 1 and not isinstance(template.parts[-1], str) and strategy.stop is None
-        if alone and template.text.endswith("}") and list(template.holes) == [template.parts[-1].name]:  # type: ignore[union-attr]
+        last = template.parts[-1] if template.parts else None
+        if isinstance(last, Hole) and len(template.holes) == 1 and strategy.stop is None:
             named = getattr(self.tokenizer, "end_token_ids", ())
             ends = {self.tokenizer.end_token_id, self.tokenizer.pad_token_id, *named}
             strategy = replace(strategy, stop=EndOfText(tuple(sorted(ends))))
