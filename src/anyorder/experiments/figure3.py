@@ -167,7 +167,7 @@ def run(settings: Settings, progress: Progress) -> records.Record:
         title=f"Generative perplexity and entropy against steps: {scale.samples} samples of {scale.length} tokens",
         summary={
             "adaptive_below_random": _wins(rows),
-            "binomial_within_interval": agreement,
+            "expected_and_binomial": agreement,
             "held_out": real,
             "model_nats_per_token": loss["nats_per_token"],
             "judge_nats_per_token": judge_loss["nats_per_token"],
@@ -259,16 +259,18 @@ def _row(one: Run, point: dict[str, Any]) -> dict[str, Any]:
     return {"order": one.order, "counts": one.counts, "setting": one.setting, **kept}
 
 
-def _agreement(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """At how many points expected and binomial counts lie within each other's intervals."""
+def _agreement(rows: list[dict[str, Any]]) -> dict[str, int]:
+    """Of the pairs of expected and binomial counts: each within the other's interval, and intervals that overlap."""
     held = {(row["order"], row["counts"], row["setting"]): row for row in rows}
-    agree = pairs = 0
-    for (order, counts, setting), other in held.items():
+    found = {"pairs": 0, "within": 0, "overlap": 0}
+    for (order, counts, setting), one in held.items():
         if counts == "binomial":
-            one = held[order, "expected", setting]
-            pairs += 1
-            agree += one["low"] <= other["high"] and other["low"] <= one["high"]
-    return {"agree": agree, "pairs": pairs}
+            two = held[order, "expected", setting]
+            found["pairs"] += 1
+            inside = [a["low"] <= b["perplexity"] <= a["high"] for a, b in ((one, two), (two, one))]
+            found["within"] += all(inside)
+            found["overlap"] += one["low"] <= two["high"] and two["low"] <= one["high"]
+    return found
 
 
 def _wins(rows: list[dict[str, Any]]) -> dict[str, Any]:
@@ -294,8 +296,8 @@ def _notes(scale: Scale, real: dict[str, float], rows: list[dict[str, Any]], agr
         "Neighbours at once: the share of adjacent positions decided in one step. Their tokens are drawn without "
         "knowing each other, and no tokens depend on each other more; an order that is sure of a place is often sure "
         "of the one beside it. Noise in the order spreads the places out.",
-        f"Expected and binomial counts lie within each other's intervals at {agreement['agree']} of "
-        f"{agreement['pairs']} points.",
+        f"Expected and binomial counts: of {agreement['pairs']} pairs {agreement['within']} lie within each other's "
+        f"interval and {agreement['overlap']} have intervals that overlap.",
         "Published (LLM judge, a model of 1.1 B weights): adaptive order lowers generative perplexity at every number "
         "of steps, at an entropy that stays comparable.",
     ]
