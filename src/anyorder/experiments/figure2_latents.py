@@ -85,7 +85,7 @@ def run(settings: Settings, progress: Progress) -> records.Record:
             f"Mean KL(exact || model) in nats per masked position, over {plan.sequences:,} sequences with a mask each; "
             f"the model has {sum(p.numel() for p in model.parameters()):,} weights and was trained for {steps:,} steps "
             f"of {training.batch_size} fresh sequences. Entropies are those of the exact conditionals: what no model "
-            "can remove."
+            "can remove. *Latent error* and *observation error* are standard errors of the two means."
         ],
         details={"per_position": {str(level["hidden"]): level["error"] for level in done}, **facts},
         run=records.run_facts(
