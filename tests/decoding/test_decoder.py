@@ -19,8 +19,8 @@ from anyorder.planning.stopping import Ending
 
 DECIDE = ("prophet", "prophet-in-hole", "several")
 """Stop rules that decide what is left, so that a row they ended can be complete."""
-IDLE = ("p2", "reconsider")
-"""Remask rules with steps that only look or take back."""
+IDLE = ("p2", "reconsider", "remdm")
+"""Remask rules with steps that only look or take back, or take back at once what they reveal."""
 
 
 def one_at_a_time() -> list[Any]:
@@ -64,6 +64,9 @@ def parts(chosen: dict[str, str]) -> dict[str, Any]:
         "stop": STOPS,
     }
     made = {part: lists[part][name]() for part, name in chosen.items()}
+    if chosen.get("remask") == "wino":
+        # It takes back after a step that decides several positions.
+        made.setdefault("budget", ao.Draft(0.2))
     return {"sampler": ao.Temperature(1.0), **made}
 
 

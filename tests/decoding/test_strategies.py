@@ -43,9 +43,7 @@ def test_a_strategy_is_its_parts(name: str) -> None:
         part: eval(text, vars(ao) | {n: getattr(ao, n) for n in ao.__all__})
         for part, text in strategy.as_text().items()
     }
-    assert {part: repr(value) for part, value in made.items()} == strategy.as_text()
-    if name != "pc-sampler":  # a prior may hold a tensor, so it equals itself alone
-        assert made == {part: value for part, value in strategy.parts().items() if value is not None}
+    assert made == {part: value for part, value in strategy.parts().items() if value is not None}
 
 
 def test_left_to_right_with_entropy_below_is_ar_med_and_entropy_with_it_is_med() -> None:

@@ -206,3 +206,13 @@ def test_nonsense_is_refused(make) -> None:
 def test_unknown_settings_are_refused() -> None:
     with pytest.raises(TypeError):
         Noisy(Margin(), gumble=0.5)  # type: ignore[call-arg]
+
+
+def test_priors_are_equal_by_what_they_hold() -> None:
+    one, other = torch.tensor([0.1, 0.2]), torch.tensor([0.1, 0.3])
+    assert Prior(Margin(), bias=one) == Prior(Margin(), bias=one.clone())
+    assert hash(Prior(Margin(), bias=one)) == hash(Prior(Margin(), bias=one.clone()))
+    assert Prior(Margin(), bias=one) != Prior(Margin(), bias=other)
+    assert Prior(Margin(), bias=one) != Prior(Margin())
+    assert Prior(Margin(), decay=0.5) == Prior(Margin(), decay=0.5)
+    assert Prior(Margin(), decay=0.5) != Margin()

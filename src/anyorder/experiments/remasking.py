@@ -27,7 +27,7 @@ from anyorder.evaluation.accuracy import PuzzleReport, solve_puzzles
 from anyorder.experiments import comparison, records
 from anyorder.experiments.experiment import Experiment, Progress, Settings, Unfinished
 from anyorder.experiments.plots import Point, accuracy_against_evaluations
-from anyorder.experiments.puzzles import PuzzleSet, read
+from anyorder.experiments.puzzles import PuzzleSet, read, unseen
 from anyorder.models.checkpoints import from_pretrained
 from anyorder.planning.budgets import Draft, EntropyBelow
 from anyorder.planning.lookahead import Lookahead
@@ -36,7 +36,6 @@ from anyorder.planning.reconsider import Reconsider
 from anyorder.planning.remasking import P2, WINO, MaskPredict
 from anyorder.planning.remdm import ReMDM
 from anyorder.planning.samplers import Temperature
-from anyorder.tasks.sudoku import Box, generate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -84,8 +83,8 @@ def run(settings: Settings, progress: Progress) -> records.Record:
         Unfinished: ``settings.minutes`` are over; the same command goes on.
     """
     since = time.time()
-    puzzles = _puzzles(settings)
     model = from_pretrained(settings.model, device=settings.device)
+    puzzles = _puzzles(settings, model)
     comparison.check_fits(model, puzzles)
     facts = records.model_facts(settings.model, model)
     data = records.data_facts(puzzles.name, puzzles.puzzles)
@@ -182,12 +181,11 @@ def _write(path: Path, key: str, report: PuzzleReport, seconds: float) -> None:
         np.savez(file, key=np.array(key), seconds=np.array(seconds), **arrays)
 
 
-def _puzzles(settings: Settings) -> PuzzleSet:
+def _puzzles(settings: Settings, model: Transformer) -> PuzzleSet:
     """Hard and logic-solvable puzzles in turn."""
     count = COUNT[settings.scale]
     if settings.scale == "smoke" and settings.data is None:
-        made = generate(Box(3, 3), count, SEED, grade="any")
-        return PuzzleSet(f"{count} generated puzzles, seed {SEED}", made.box, made.puzzles, made.solutions).graded()
+        return unseen(model, count, SEED)
     path = settings.data_path("a puzzle file, or a folder that holds sudoku/" + FILE)
     if path.is_dir():
         path = path / "sudoku" / FILE

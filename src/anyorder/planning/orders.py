@@ -203,6 +203,16 @@ class Prior:
         if not bool(bias.isfinite().all()):
             raise UserError("Prior: bias must be finite")
 
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Prior) or (self.order, self.decay) != (other.order, other.decay):
+            return False
+        if self.bias is None or other.bias is None:
+            return self.bias is other.bias
+        return torch.equal(self.bias, other.bias)
+
+    def __hash__(self) -> int:
+        return hash((Prior, self.order, self.decay))
+
     @property
     def draws(self) -> bool:
         return order_draws(self.order)
