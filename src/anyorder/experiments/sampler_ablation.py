@@ -207,7 +207,7 @@ def plot(record: records.Record, path: Path) -> None:
         axes.invert_yaxis()
         axes.set_xlabel("puzzles solved (%)")
         axes.set_xlim(0, 103)
-        axes.legend(fontsize=8, loc="lower right")
+        axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
 
 
 MODEL = "sudoku-9x9-uniform"  # trained on random masks, as the published one was
