@@ -134,7 +134,7 @@ def run(settings: Settings, progress: Progress) -> records.Record:
     thresholds: dict[str, Any] = {}
     for family in FAMILIES:
         degrees = _degrees(family, settings)
-        points = [point for degree in degrees for point in done[f"{family.key}-{degree:g}"]]
+        points = [_rounded(point) for degree in degrees for point in done[f"{family.key}-{degree:g}"]]
         rows += points
         thresholds[family.key] = _thresholds(family, degrees, points, done[f"{family.key}-stability"])
     masks = {
@@ -162,6 +162,11 @@ def run(settings: Settings, progress: Progress) -> records.Record:
         details={"published": {family.key: family.published for family in FAMILIES}, **facts},
         run=records.run_facts(seed=settings.seed, device="cpu", since=since),
     )
+
+
+def _rounded(point: dict[str, Any]) -> dict[str, Any]:
+    """The point without digits below what messages are iterated to."""
+    return point | {name: round(point[name], 6) for name in ("overlap", "certainty", "free_entropy_gain")}
 
 
 def _degrees(family: Family, settings: Settings) -> Sequence[float]:
@@ -216,6 +221,9 @@ def _thresholds(
     apart = [d for d, p, r in zip(degrees, planted, random, strict=True) if abs(p["overlap"] - r["overlap"]) > ALIVE]
     formula = stability_threshold(family.predicate, observed=family.observed)
     k = family.predicate.k
+    if d_cond is not None:
+        # where the planted values fade in continuously at D_KS, a finite graph shows them a little later
+        d_cond = min(d_cond, formula)
 
     def both(degree: float | None) -> dict[str, float] | None:
         return None if degree is None else {"degree": degree, "second_unit": family.convert(degree, k)}
