@@ -28,6 +28,7 @@ from anyorder.core.canvas import Canvas
 from anyorder.core.denoiser import Denoiser, check_denoiser, check_logits, open_session
 from anyorder.core.errors import UserError
 from anyorder.core.randomness import Purpose, row_seeds, uniform
+from anyorder.decoding.asking import Asked
 from anyorder.decoding.result import Decoded, Step
 from anyorder.decoding.rows import Outcome, Rows, Slots
 from anyorder.planning.board import Ask, Board, Drawn, Gathered, Progress, Ranking, RowState, keep_rows
@@ -208,29 +209,6 @@ class _Memory(NamedTuple):
     stop: RowState
 
 
-class _Asked:
-    """Further evaluations for a part that asks about other states, and how many each row had at this step."""
-
-    def __init__(self, model: Denoiser, rows: Rows, cut: Cut, per_call: int) -> None:
-        self._model, self._rows, self._cut, self._per_call = model, rows, cut, per_call
-        self.count = torch.zeros_like(rows.index)
-
-    def __call__(self, rows: Tensor, tokens: Tensor, at: Tensor) -> Gathered:
-        attention = self._rows.attention_mask
-        canvas = Canvas(
-            tokens,
-            self._rows.unknown[rows],
-            None if attention is None else attention[rows],
-            {name: hole[rows] for name, hole in self._rows.holes.items()},
-        )
-        # A session of their own: what the decode's session keeps belongs to the states that the decode is in.
-        logits = open_session(self._model, canvas)(tokens, attention_mask=canvas.attention_mask, at=at)
-        flat = at.flatten().nonzero().squeeze(1)
-        check_logits(logits, len(flat), self._cut.vocab_size)
-        self.count = self.count.index_add(0, rows, torch.full_like(rows, self._per_call))
-        return Gathered(logits, flat, self._cut, (at.shape[0], at.shape[1]))
-
-
 @torch.no_grad()
 def _loop(model: Denoiser, canvas: Canvas, parts: _Parts, cut: Cut, seeds: Tensor) -> Generator[Step, None, Decoded]:
     outcome = Outcome(canvas, cut.mask_token_id)
@@ -270,7 +248,7 @@ def _loop(model: Denoiser, canvas: Canvas, parts: _Parts, cut: Cut, seeds: Tenso
         logits = session(progress.tokens, attention_mask=rows.attention_mask, at=at)
         if (ruled_out := getattr(remask, "ruled_out", None)) is not None:
             logits = _rule_out(logits, at, ruled_out(progress, held))
-        asked = _Asked(model, rows, cut, per_call)
+        asked = Asked(model, rows, cut, per_call)
         board = _look(parts, progress, candidates, quota, logits, at, cut, asked)
         ranking = Ranking.of(parts.order(board), candidates)
         if quota is not None:
