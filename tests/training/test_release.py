@@ -10,6 +10,7 @@ import torch
 from anyorder.models.checkpoints import from_pretrained
 from anyorder.training import import_shards, train
 from anyorder.training.release import main
+from anyorder.training.settings import ObjectiveSettings
 from anyorder.training.state import list_checkpoints, load_checkpoint
 
 
@@ -41,3 +42,15 @@ def test_without_an_average_the_weights_are_released(tiny: Any, tmp_path: Path) 
     assert set(newest.tensors) == {"model", "optimizer"}
     for name, value in from_pretrained(run_dir / "model").named_parameters():
         assert torch.equal(value, newest.tensors["model"][name])
+
+
+def test_the_card_says_what_changed_on_the_way(tiny: Any, tmp_path: Path) -> None:
+    run_dir = tmp_path / "run"
+    train(tiny(), run_dir, threads=1)
+    longer = tiny(steps=14, objective=ObjectiveSettings(a=2.0))
+    other = tmp_path / "other"
+    train(longer, other, start_from=run_dir / "checkpoints" / "step-00000007", allow_changes=True, threads=1)
+    card = (other / "model" / "README.md").read_text()
+    assert "- At step 7 `objective` changed from `{\"a\": 1.0}` to `{\"a\": 2.0}`." in card
+    assert "- At step 7 `steps` changed from `12` to `14`." in card
+    assert "changed" not in (run_dir / "model" / "README.md").read_text()

@@ -54,6 +54,7 @@ def write_card(run_dir: Path, model: Transformer, step: int | None = None) -> st
         f"{last * settings['batch_size']:,} examples seen. Stored is {average}.",
         f"- Time in steps: {_duration(seconds)}.",
         *_legs(legs),
+        *_changes(legs),
         f"- Data: {legs[-1]['data_count']:,} base examples, {source}; SHA-256 `{legs[-1]['data_fingerprint']}`.",
         "",
         *_accuracy(records),
@@ -77,6 +78,23 @@ def _legs(legs: list[dict[str, Any]]) -> list[str]:
             lines.append(f"- From step {leg['step']:,}: {facts}.")
             told = facts
     return lines
+
+
+def _changes(legs: list[dict[str, Any]]) -> list[str]:
+    """What a later stretch was set to otherwise, one line for each setting: the settings below are the last ones."""
+    lines: list[str] = []
+    for leg in legs:
+        for name, (before, after) in leg.get("changes", {}).items():
+            then, now = (json.dumps(_differing(value, other)) for value, other in ((before, after), (after, before)))
+            lines.append(f"- At step {leg['step']:,} `{name}` changed from `{then}` to `{now}`.")
+    return lines
+
+
+def _differing(value: Any, other: Any) -> Any:
+    """The part of ``value`` that ``other`` has not."""
+    if isinstance(value, dict) and isinstance(other, dict):
+        return {name: item for name, item in value.items() if name not in other or other[name] != item}
+    return value
 
 
 def _duration(seconds: float) -> str:
