@@ -37,7 +37,7 @@ lint: .venv/dev.stamp ## ruff, pyright and the import rules
 	$(BIN)/lint-imports
 
 test: .venv/dev.stamp ## the quick tests (a wheel imported from outside the tree among them), then everything lint does
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" -n auto --dist loadscope
 	@$(MAKE) --no-print-directory lint
 
 test-slow: .venv/dev.stamp ## the tests that take minutes
