@@ -20,12 +20,12 @@ def test_a_batch_is_a_function_of_seed_and_step():
 
 
 def test_rows_are_whole_problems_that_are_not_held_out():
-    data = ArithmeticData(slack=3)
+    data = ArithmeticData(slack=3, hidden=Hidden(frontier=0))
     batch = data.batch(0, 0, 200)
     assert batch.tokens.shape == (200, data.length)
     assert batch.attention_mask is not None
     assert not (batch.unknown & ~batch.attention_mask).any()
-    assert (batch.tokens != TOKENIZER.mask_token_id).all()
+    assert not (batch.unknown & (batch.tokens == TOKENIZER.mask_token_id)).any()
     for text in _texts(batch):
         head, _, answer = text.partition("\nA: ")
         question, _, trace = head.removeprefix("Q: ").partition("\n")
@@ -36,15 +36,15 @@ def test_rows_are_whole_problems_that_are_not_held_out():
 @pytest.mark.parametrize(
     ("hidden", "holes"),
     [
-        (Hidden(0, 0, 0), {"trace", "answer"}),
-        (Hidden(1, 0, 0), {"trace"}),
-        (Hidden(0, 1, 0), {"answer"}),
-        (Hidden(0, 0, 1), {"part of the trace"}),
+        (Hidden(0, 0, 0, 0), {"trace", "answer"}),
+        (Hidden(1, 0, 0, 0), {"trace"}),
+        (Hidden(0, 1, 0, 0), {"answer"}),
+        (Hidden(0, 0, 1, 0), {"part of the trace"}),
     ],
 )
 def test_what_rows_hide(hidden, holes):
     batch = ArithmeticData(hidden=hidden).batch(0, 0, 64)
-    whole = ArithmeticData(hidden=Hidden(0, 0, 0)).batch(0, 0, 64).unknown
+    whole = ArithmeticData(hidden=Hidden(0, 0, 0, 0)).batch(0, 0, 64).unknown
     assert batch.unknown.any(1).all()
     assert not (batch.unknown & ~whole).any()
     starts = [TOKENIZER.decode(row[~gap].tolist()) for row, gap in zip(batch.tokens, batch.unknown, strict=True)]
@@ -56,15 +56,29 @@ def test_what_rows_hide(hidden, holes):
 
 
 def test_the_shares_of_what_is_hidden():
-    data = ArithmeticData(hidden=Hidden(0.5, 0.0, 0.0))
-    whole = ArithmeticData(hidden=Hidden(0, 0, 0)).batch(3, 0, 1000).unknown.sum(1)
+    data = ArithmeticData(hidden=Hidden(0.5, 0.0, 0.0, 0.0))
+    whole = ArithmeticData(hidden=Hidden(0, 0, 0, 0)).batch(3, 0, 1000).unknown.sum(1)
     mine = data.batch(3, 0, 1000).unknown.sum(1)
     assert abs((mine < whole).float().mean() - 0.5) < 0.07
 
 
 def test_spans_lie_within_the_trace_and_are_one_piece():
-    unknown = ArithmeticData(hidden=Hidden(0, 0, 1)).batch(0, 0, 100).unknown.long()
+    unknown = ArithmeticData(hidden=Hidden(0, 0, 1, 0)).batch(0, 0, 100).unknown.long()
     assert (torch.diff(unknown, dim=1, prepend=unknown[:, :1] * 0) == 1).sum(1).tolist() == [1] * 100
+
+
+def test_frontier_rows_learn_the_next_positions_and_hide_what_is_behind():
+    data = ArithmeticData(hidden=Hidden(0, 0, 0, 1, ahead=5))
+    batch, whole = data.batch(0, 0, 200), ArithmeticData(hidden=Hidden(0, 0, 0, 0)).batch(0, 0, 200)
+    hidden = batch.tokens == TOKENIZER.mask_token_id
+    assert torch.equal(batch.tokens[~hidden], whole.tokens[~hidden])
+    assert set(batch.unknown.sum(1).tolist()) == {1, 2, 3, 4, 5}
+    for asked, behind, hole in zip(batch.unknown, hidden, whole.unknown, strict=True):
+        places = hole.nonzero()[:, 0].tolist()
+        start = places.index(int(asked.nonzero()[0]))
+        stop = start + int(asked.sum())
+        assert asked.nonzero()[:, 0].tolist() == places[start:stop]
+        assert behind.nonzero()[:, 0].tolist() == places[stop:]
 
 
 def test_order_is_reading_order():
@@ -98,5 +112,7 @@ def test_bad_settings_are_refused():
             ArithmeticData(**wrong)
     with pytest.raises(UserError):
         Hidden(0.9, 0.2, 0.0)
+    with pytest.raises(UserError, match="ahead"):
+        Hidden(ahead=0)
     with pytest.raises(UserError):
         ArithmeticData().batch(0, 0, 0)

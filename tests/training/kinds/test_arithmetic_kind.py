@@ -39,7 +39,7 @@ def test_a_run_trains_evaluates_and_saves(tmp_path: Path) -> None:
 
 
 def test_the_data_follow_the_settings(tmp_path: Path) -> None:
-    hidden = {"trace": 1.0, "answer": 0, "span": 0}
+    hidden = {"trace": 1.0, "answer": 0, "span": 0, "frontier": 0}
     settings = TrainSettings.from_dict({**SMALL, "data": {"hard": 0.0, "slack": 2, "hidden": hidden}})
     data = open_data(settings, tmp_path)
     assert data.slack == 2

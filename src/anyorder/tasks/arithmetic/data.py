@@ -19,7 +19,7 @@ import torch
 
 from anyorder.core.errors import UserError
 from anyorder.tasks.arithmetic.countdown import CountdownRange, make_countdown
-from anyorder.tasks.arithmetic.layout import LITERALS, training_rows
+from anyorder.tasks.arithmetic.layout import LITERALS, TOKENIZER, training_rows
 from anyorder.tasks.arithmetic.problems import HARD, NORMAL, Difficulty, Problem, make_problem
 from anyorder.tasks.task import Batch
 
@@ -32,14 +32,22 @@ class Hidden:
         trace: the trace, with the answer given.
         answer: the answer, with the trace given.
         span: one random span of the trace.
+        frontier: everything from a random position on, of which only the next 1 to ``ahead`` positions are learned;
+            what stands behind them is the mask token and is not asked for. Far positions are mostly a matter of
+            chance, and their noise drowns what the next ones could teach.
+        ahead: the most positions learned in such a row.
     """
 
     trace: float = 0.15
     answer: float = 0.05
     span: float = 0.1
+    frontier: float = 0.4
+    ahead: int = 8
 
     def __post_init__(self) -> None:
-        shares = (self.trace, self.answer, self.span)
+        shares = (self.trace, self.answer, self.span, self.frontier)
+        if self.ahead < 1:
+            raise UserError(f"ahead must be at least 1, not {self.ahead}")
         if not all(math.isfinite(share) and share >= 0 for share in shares) or sum(shares) > 1:
             raise UserError(f"the shares of what is hidden must not be negative and sum to 1 at most, not {shares}")
 
@@ -115,17 +123,31 @@ class ArithmeticData:
         sheet = training_rows(problems, slack, self.answer_length, self.length)
         unknown = sheet.reasoning | sheet.answer
         kind = rng.random(size)[:, None]
-        trace, answer, span = np.cumsum((self.hidden.trace, self.hidden.answer, self.hidden.span))
+        shares = (self.hidden.trace, self.hidden.answer, self.hidden.span, self.hidden.frontier)
+        trace, answer, span, frontier = np.cumsum(shares)
         unknown = np.where(kind < trace, sheet.reasoning, unknown)
         unknown = np.where((kind >= trace) & (kind < answer), sheet.answer, unknown)
         unknown = np.where((kind >= answer) & (kind < span), _spans(sheet.reasoning, rng), unknown)
+        learned, behind = _frontier(sheet.reasoning | sheet.answer, self.hidden.ahead, rng)
+        chosen = (kind >= span) & (kind < frontier)
+        unknown = np.where(chosen, learned, unknown)
+        tokens = np.where(chosen & behind, TOKENIZER.mask_token_id, sheet.tokens)
         order = np.broadcast_to(np.arange(self.length), unknown.shape).copy()
         return Batch(
-            torch.from_numpy(sheet.tokens),
+            torch.from_numpy(tokens),
             torch.from_numpy(unknown),
             order=torch.from_numpy(order),
             attention_mask=torch.from_numpy(sheet.real),
         )
+
+
+def _frontier(hole: np.ndarray, ahead: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """From a random position of each row's ``hole`` (rows, length): the next 1 to ``ahead`` positions of it, and those
+    behind them."""
+    rank = hole.cumsum(1) - 1
+    start = rng.integers(0, hole.sum(1))[:, None]
+    stop = start + rng.integers(1, ahead + 1, len(hole))[:, None]
+    return hole & (rank >= start) & (rank < stop), hole & (rank >= stop)
 
 
 def _spans(hole: np.ndarray, rng: np.random.Generator) -> np.ndarray:
