@@ -125,6 +125,18 @@ def _remdm(rule: ReMDM, description: str) -> Strategy:
     )
 
 
+def _reconsider(evaluations: int) -> Strategy:
+    return Strategy(
+        Margin(),
+        EntropyBelow(0.02, prefix=False),
+        Greedy(),
+        remask=Reconsider(evaluations),
+        description="all below 0.02 nats, else the best; a result that fails its check goes back to a doubtful choice, "
+        f"for at most {evaluations} evaluations",
+        source="this project",
+    )
+
+
 def _code(order: Order, description: str) -> Strategy:
     return Strategy(
         Noisy(order, gumbel=0.5, anneal=True),
@@ -280,14 +292,8 @@ strategies: Mapping[str, Strategy] = MappingProxyType(
             description="blocks of 128; all above probability 0.6, then what fell below 0.9 is taken back",
             source="Hong et al. 2025, Wide-In, Narrow-Out (2507.18578); for a denoiser in `LeaveOut`",
         ),
-        "reconsider": Strategy(
-            Margin(),
-            EntropyBelow(0.02, prefix=False),
-            Greedy(),
-            remask=Reconsider(240),
-            description="all below 0.02 nats, else the best; a result that fails its check goes back to a doubt",
-            source="this project",
-        ),
+        "reconsider": _reconsider(240),
+        "reconsider-1000": _reconsider(1000),
         "vanilla-50": _fifty(Random(), "random positions"),
         "top-probability-50": _fifty(Noisy(TopProbability(), gumbel=0.5), "highest probability + 0.5 t/T Gumbel"),
         "margin-50": _fifty(Noisy(Margin(), gumbel=0.5), "largest margin + 0.5 t/T Gumbel"),
