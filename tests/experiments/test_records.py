@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from pathlib import Path
 
@@ -102,3 +103,10 @@ def test_a_model_is_known_by_its_weights() -> None:
     second.load_state_dict(first.state_dict())
     assert facts == model_facts("a", second)
     assert model_facts("a", first.to(torch.bfloat16))["fingerprint"] != facts["fingerprint"]
+
+
+def test_a_command_names_files_outside_without_their_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    argv = ["/opt/bin/anyorder", "solve", "../data/puzzles.csv", "--json", "results/x.json", "--work", "/tmp/runs"]
+    monkeypatch.setattr(sys, "argv", argv)
+    facts = run_facts(seed=0, device="cpu", since=0.0)
+    assert facts["command"] == "anyorder solve puzzles.csv --json results/x.json --work runs"

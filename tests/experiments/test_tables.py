@@ -77,14 +77,15 @@ def test_the_check_fails_on_a_difference_and_writing_mends_it(
     write_record(tmp_path / "x.json", RECORD)
     readme = tmp_path / "README.md"
     readme.write_text("<!-- record: x -->\n<!-- end record -->\n")
-    arguments = ["--readme", str(readme), "--results", str(tmp_path)]
+    arguments = ["--pages", str(readme), "--results", str(tmp_path)]
     assert main(["--check", *arguments]) == 1
     assert "make tables" in capsys.readouterr().err
     assert main(["--write", *arguments]) == 0
     assert main(["--check", *arguments]) == 0
     assert "98.8 %" in readme.read_text()
-    assert main(["--check", "--readme", str(tmp_path / "none"), "--results", str(tmp_path)]) == 2
+    assert main(["--check", "--pages", str(tmp_path / "none"), "--results", str(tmp_path)]) == 2
 
 
-def test_the_readme_tells_what_results_hold() -> None:
-    assert main(["--check", "--readme", str(ROOT / "README.md"), "--results", str(ROOT / "results")]) == 0
+def test_the_pages_tell_what_results_hold() -> None:
+    pages = [str(ROOT / "README.md"), *map(str, sorted((ROOT / "docs").glob("*.md")))]
+    assert main(["--check", "--pages", *pages, "--results", str(ROOT / "results")]) == 0

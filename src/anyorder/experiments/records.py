@@ -124,7 +124,7 @@ def run_facts(
     """
     commit, dirty = _commit()
     return {
-        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": _command(sys.argv),
         "commit": commit,
         "dirty": dirty,
         "started": datetime.datetime.fromtimestamp(since, datetime.UTC).isoformat(timespec="seconds"),
@@ -136,6 +136,11 @@ def run_facts(
         "data": None if data is None else dict(data),
         "model": None if model is None else dict(model),
     }
+
+
+def _command(argv: Sequence[str]) -> str:
+    """The command line, of paths outside the working directory their names alone: where they lie says nothing."""
+    return shlex.join(Path(word).name if word.startswith(("/", "../")) else word for word in argv)
 
 
 def device_facts(device: torch.device | str) -> dict[str, Any]:

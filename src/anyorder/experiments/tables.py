@@ -1,6 +1,6 @@
 """Tables are made from records.
 
-``markdown(record)`` renders one; the README holds each between two markers,
+``markdown(record)`` renders one; the README and the pages of ``docs/`` hold each between two markers,
 
     <!-- record: NAME -->
     ...
@@ -97,29 +97,32 @@ def fill(text: str, results: Path) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Check or write; exit code 1 where README and results differ, 2 where one of them cannot be read."""
+    """Check or write; exit code 1 where a page and the results differ, 2 where one of them cannot be read."""
     parser = argparse.ArgumentParser(
-        prog="python -m anyorder.experiments.tables", description="Make the README's tables from records."
+        prog="python -m anyorder.experiments.tables", description="Make the tables of README and docs from records."
     )
     parser.add_argument("--write", action="store_true", help="fill the blocks (default: only check them)")
     parser.add_argument("--check", action="store_true", help="check the blocks and change nothing")
-    parser.add_argument("--readme", type=Path, default=Path("README.md"))
+    pages = [Path("README.md"), *sorted(Path("docs").glob("*.md"))]
+    parser.add_argument("--pages", type=Path, nargs="+", default=pages, help="default: README.md and docs/*.md")
     parser.add_argument("--results", type=Path, default=Path("results"))
     arguments = parser.parse_args(argv)
+    differing = False
     try:
-        if not arguments.readme.is_file():
-            raise UserError(f"no such file: {arguments.readme}")
-        text = arguments.readme.read_text(encoding="utf-8")
-        filled = fill(text, arguments.results)
-        if filled != text and arguments.write and not arguments.check:
-            write_text(arguments.readme, filled)
-        elif filled != text:
-            print(f"{arguments.readme} differs from {arguments.results}/; run `make tables`", file=sys.stderr)
-            return 1
+        for page in arguments.pages:
+            if not page.is_file():
+                raise UserError(f"no such file: {page}")
+            text = page.read_text(encoding="utf-8")
+            filled = fill(text, arguments.results)
+            if filled != text and arguments.write and not arguments.check:
+                write_text(page, filled)
+            elif filled != text:
+                differing = True
+                print(f"{page} differs from {arguments.results}/; run `make tables`", file=sys.stderr)
     except UserError as error:
         print(f"anyorder: error: {error}", file=sys.stderr)
         return 2
-    return 0
+    return int(differing)
 
 
 def _percent(share: float) -> str:
