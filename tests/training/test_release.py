@@ -51,6 +51,6 @@ def test_the_card_says_what_changed_on_the_way(tiny: Any, tmp_path: Path) -> Non
     other = tmp_path / "other"
     train(longer, other, start_from=run_dir / "checkpoints" / "step-00000007", allow_changes=True, threads=1)
     card = (other / "model" / "README.md").read_text()
-    assert "- At step 7 `objective` changed from `{\"a\": 1.0}` to `{\"a\": 2.0}`." in card
+    assert '- At step 7 `objective` changed from `{"a": 1.0}` to `{"a": 2.0}`.' in card
     assert "- At step 7 `steps` changed from `12` to `14`." in card
     assert "changed" not in (run_dir / "model" / "README.md").read_text()

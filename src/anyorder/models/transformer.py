@@ -104,10 +104,8 @@ class Experts:
             _positive(name, getattr(self, name))
         if self.count % self.groups or self.open_groups > self.groups:
             raise UserError(f"experts: {self.count} do not make {self.groups} equal groups, {self.open_groups} open")
-        if (
-            self.active > self.count // self.groups * self.open_groups
-            or (self.groups > 1
-            and self.count < 2 * self.groups)
+        if self.active > self.count // self.groups * self.open_groups or (
+            self.groups > 1 and self.count < 2 * self.groups
         ):
             raise UserError(f"experts: {self.active} cannot be active among those of {self.open_groups} groups")
         if self.shared_width < 0 or self.dense_blocks < 0:
