@@ -140,7 +140,8 @@ def run_facts(
 
 def _command(argv: Sequence[str]) -> str:
     """The command line, of paths outside the working directory their names alone: where they lie says nothing."""
-    return shlex.join(Path(word).name if word.startswith(("/", "../")) else word for word in argv)
+    words = (Path(word).name if word.startswith(("/", "../")) else word for word in argv[1:])
+    return shlex.join([Path(argv[0]).name, *words])
 
 
 def device_facts(device: torch.device | str) -> dict[str, Any]:
