@@ -15,7 +15,7 @@ PROTOCOLS = ("vanilla-50", "top-probability-50", "margin-50")
 CODE = ("puzzle-code-margin", "puzzle-code-top-probability")
 FIXED = ("fixed-2", "fixed-4", "llada-whole", "pc-sampler", "dilated", "first-hitting", "lookahead")
 STOPPED = ("early-exit", "med-early-exit", "prophet")
-TAKEN_BACK = ("remdm-cap", "remdm-rescale", "remdm-conf", "remdm-loop", "p2", "wino", "reconsider")
+TAKEN_BACK = ("remdm-cap", "remdm-rescale", "remdm-conf", "remdm-loop", "p2", "wino", "reconsider", "reconsider-1000")
 NAMES = (*ONE_AT_A_TIME, *SEVERAL, *PROTOCOLS, *CODE, *FIXED, *STOPPED, *TAKEN_BACK)
 
 

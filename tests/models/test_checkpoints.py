@@ -129,7 +129,7 @@ def cut(path: Path, count: int) -> None:
         (lambda f: (f / "config.json").unlink(), r"is not a model: it has no config\.json"),
         (lambda f: (f / "config.json").write_text("{"), r"config\.json cannot be read"),
         (lambda f: (f / "config.json").write_text("[]"), "is not an anyorder model"),
-        (lambda f: rewrite(f, lambda v: v.update(model_type="llama")), "\"model_type\" is 'llama'"),
+        (lambda f: rewrite(f, lambda v: v.update(model_type=7)), '"model_type" is 7'),
         (lambda f: rewrite(f, lambda v: v.update(format_version=2)), "format version 2"),
         (lambda f: rewrite(f, lambda v: v.update(tasks={})), "unknown entry 'tasks'"),
         (lambda f: rewrite(f, lambda v: v.pop("transformer")), '"transformer" must be a mapping'),

@@ -277,7 +277,9 @@ def test_what_every_named_strategy_does_can_be_shown(name) -> None:
     grids = torch.tensor([[1, 2, 2, 1], [2, 1, 1, 2]])
     model = EnumeratedJoint(torch.tensor([0.7, 0.3]), grids, vocab_size=3, mask_token_id=0, strict=False)
     unknown = torch.tensor([[True] * 4, [False, True, True, True]])
-    canvas = Canvas(torch.tensor([[0] * 4, [2, 0, 0, 0]]), unknown)
+    canvas = Canvas(
+        torch.tensor([[0] * 4, [2, 0, 0, 0]]), unknown, holes=dict.fromkeys(strategies[name].holes, unknown)
+    )
     trace = trace_decode(model, canvas, strategies[name], name=name, solutions=grids)
     data = Page(render_page(trace)).data["traces"][0]
     assert data["label"] == name

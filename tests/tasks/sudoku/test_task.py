@@ -19,7 +19,7 @@ def test_the_task_says_what_its_data_are(box: Box) -> None:
     assert isinstance(data, TaskData)
     assert len(data) == 20
     assert data.fingerprint == task.data(20, seed=3, workers=2).fingerprint != task.data(20, seed=4).fingerprint
-    tokens, unknown = data.batch(0, 5, 7)
+    tokens, unknown, *_ = data.batch(0, 5, 7)
     assert tokens.shape == unknown.shape == (7, task.length)
     assert (tokens.dtype, unknown.dtype) == (torch.int64, torch.bool)
     given = tokens.masked_fill(unknown, task.mask_token_id).numpy()
