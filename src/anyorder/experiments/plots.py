@@ -68,7 +68,8 @@ def accuracy_against_evaluations(points: Sequence[Point], path: str | Path, *, t
     """
     widest = max((point.evaluations for point in points), default=1.0)
     places = side_by_side([point.evaluations for point in points], 0.025 * widest)
-    with figure(path, title=title) as axes:
+    # The legend has a line for each.
+    with figure(path, title=title, height=max(4.4, 0.24 * len(points))) as axes:
         for index, (point, place) in enumerate(zip(points, places, strict=True)):
             axes.errorbar(
                 place,
