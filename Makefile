@@ -44,7 +44,7 @@ test-slow: .venv/dev.stamp ## the tests that take minutes
 	$(BIN)/python -m pytest -m slow
 
 bench: .venv/dev.stamp ## every benchmark, each beside its baseline, into results/
-	@for name in decode statistics data train; do \
+	@for name in decode statistics data zebra train; do \
 		$(BIN)/anyorder bench $$name --json results/bench-$$name.json || exit $$?; done
 
 tables: .venv/runtime.stamp ## write the README's tables from results/, and its tree from the files
