@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from anyorder.core.errors import UserError
-from anyorder.evaluation.sequences import fill_rows, solve_sequences
+from anyorder.evaluation.filling import fill_rows
+from anyorder.evaluation.sequences import solve_sequences
 from anyorder.tasks.sudoku import Box, generate, solve_many
 from anyorder.tasks.sudoku.sequences import Triples
 

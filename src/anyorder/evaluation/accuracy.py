@@ -19,8 +19,7 @@ import torch
 
 from anyorder.core.canvas import Canvas
 from anyorder.core.errors import UserError
-from anyorder.core.randomness import row_seeds
-from anyorder.decoding import decode
+from anyorder.evaluation.filling import fill_rows
 from anyorder.tasks.sudoku.rules import Box, as_grids, verify_many
 
 if TYPE_CHECKING:
@@ -177,24 +176,20 @@ def solve_puzzles(
         solutions = as_grids(box, solutions, "solution")
         if solutions.shape != puzzles.shape:
             raise UserError(f"{len(puzzles)} puzzles came with {len(solutions)} solutions")
-    if batch_size < 1:
-        raise UserError(f"the batch size must be at least 1, not {batch_size}")
     parts = {"order": order, "budget": budget, "sampler": sampler, "window": window, "remask": remask, "stop": stop}
-    chosen = {name: part for name, part in parts.items() if part is not None}
-    total = len(puzzles)
-    seeds = row_seeds(seed, total)
-    filled, nfe = puzzles.copy(), np.zeros(total, dtype=np.int64)
-    for start in range(0, total, batch_size):
-        rows = slice(start, min(start + batch_size, total))
-        tokens = torch.from_numpy(puzzles[rows].astype(np.int64)).to(device)
-        unknown = tokens == 0
-        result = decode(model, Canvas(tokens, unknown), seed=seeds[rows].to(device), **chosen)
-        filled[rows] = result.tokens.cpu().numpy()
-        nfe[rows] = result.nfe.cpu().numpy()
-        if progress is not None:
-            progress(rows.stop, total)
+    tokens = torch.from_numpy(puzzles.astype(np.int64))
+    made = fill_rows(
+        model,
+        Canvas(tokens, tokens == 0),
+        parts=parts,
+        seed=seed,
+        batch_size=batch_size,
+        device=device,
+        progress=progress,
+    )
+    filled = made.tokens.astype(puzzles.dtype)
     exact = None if solutions is None else (filled == solutions).all(axis=1)
-    return PuzzleReport(filled, np.asarray(verify_many(box, puzzles, filled), dtype=bool), exact, nfe)
+    return PuzzleReport(filled, np.asarray(verify_many(box, puzzles, filled), dtype=bool), exact, made.nfe)
 
 
 def _check_model(model: Denoiser, box: Box) -> None:

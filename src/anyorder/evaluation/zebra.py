@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from anyorder.core.errors import UserError
 from anyorder.evaluation.accuracy import PuzzleReport
-from anyorder.evaluation.sequences import LEFT_TO_RIGHT, fill_rows
+from anyorder.evaluation.filling import LEFT_TO_RIGHT, fill_rows
 
 if TYPE_CHECKING:
     import torch
