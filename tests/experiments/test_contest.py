@@ -13,6 +13,7 @@ from anyorder.core.errors import UserError
 from anyorder.experiments import run_experiment, sudoku_contest
 from anyorder.experiments.contest import Comparison, Contest, Marks, Network, Way, flops_of_step, run_contest
 from anyorder.experiments.experiment import Settings, Unfinished
+from anyorder.experiments.protocol import networks
 from anyorder.experiments.records import Record, read_record
 from anyorder.training import TrainSettings, load_settings
 from anyorder.training.build import make_model
@@ -143,11 +144,11 @@ def test_the_published_length_is_planned_only(tmp_path: Path) -> None:
 
 def test_the_gpus_scale_has_the_published_sizes_and_equal_compute(tmp_path: Path) -> None:
     settings = Settings(scale="gpu", out=tmp_path, work=tmp_path)
-    networks = sudoku_contest._networks(sudoku_contest.SIZES["gpu"], tmp_path, settings)
-    assert [round(network.parameters / 1e6) for network in networks] == [43, 43, 5]
-    compute = [network.training.steps * flops_of_step(network.training) for network in networks]
+    runs = networks(sudoku_contest.SIZES["gpu"], tmp_path, settings, "held-out-logic.npz", grades=())
+    assert [round(network.parameters / 1e6) for network in runs] == [43, 43, 5]
+    compute = [network.training.steps * flops_of_step(network.training) for network in runs]
     assert max(compute) < 1.01 * min(compute)
-    assert [network.training.data.path for network in networks] == [str(tmp_path / "training.npz")] * 3
+    assert [network.training.data.path for network in runs] == [str(tmp_path / "training.npz")] * 3
 
 
 def test_at_the_cpus_scale_the_masked_model_is_the_smaller_one() -> None:

@@ -97,6 +97,10 @@ class Comparison:
     second: str
 
 
+NO_DATA: Mapping[str, Any] = {"name": "none", "count": 0, "fingerprint": ""}
+"""The held-out puzzles of a plan."""
+
+
 @dataclass(frozen=True)
 class Contest:
     """What is trained, decoded and compared.

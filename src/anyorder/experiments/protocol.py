@@ -1,4 +1,4 @@
-"""The protocol of tables 2, 3 and 5: three networks, the ways of decoding the masked one, and the claims.
+"""The protocol of tables 2, 3 and 5: three networks at equal compute, the ways of decoding them, and the claims.
 
 Published are 50 reverse steps with tokens drawn and 0.5 Gumbel noise; beside them stand the same orders one position
 at a time with arg-max tokens, the sampler as the published code has it, and the entropy-bounded decoders.
@@ -7,18 +7,133 @@ at a time with arg-max tokens, the sampler as the published code has it, and the
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from anyorder.decoding.strategies import Strategy, strategies
-from anyorder.experiments.contest import Comparison
+from anyorder.experiments.contest import Comparison, Marks, Network, Way
 from anyorder.planning.budgets import EntropyBelow, EntropyBound, Schedule
 from anyorder.planning.orders import Entropy, Margin, Noisy, Order, Random, TopProbability
 from anyorder.planning.remasking import MaskPredict
 from anyorder.planning.samplers import Greedy, Temperature
+from anyorder.training import load_settings
 from anyorder.training.settings import AdamWSettings, MuonSettings, OptimizerSettings, ScheduleSettings, TrainSettings
+
+if TYPE_CHECKING:
+    from anyorder.experiments.experiment import Settings
+    from anyorder.models.transformer import Transformer
 
 UNORDERED, ORDERED, MASKED = "arm-fixed", "arm-solver", "mdm"
 LABELS = {UNORDERED: "ARM, cell order", ORDERED: "ARM, solver's order", MASKED: "MDM"}
+SAMPLERS = (
+    "*Steps* is the published sampler: that many reverse steps, tokens drawn, 0.5 Gumbel noise annealed; *as coded*: "
+    "mask-predict, arg-max tokens, the noise on the log of the score."
+)
+"""What the rows' names mean, for the notes of a table."""
+Solve = Callable[["Transformer", "Settings"], Marks]
+
+
+@dataclass(frozen=True)
+class Size:
+    """What a scale means.
+
+    Attributes:
+        arm, mdm: shipped training configurations.
+        compute: operations of training, of each network; 0 for the configurations' own steps.
+        train: training puzzles.
+        held_out: puzzles (of each grade) that are decoded, and of those the ones followed along training.
+        followed: see ``held_out``.
+        points: evaluations along training.
+        steps: reverse steps of the published sampler.
+        beams: of beam search.
+    """
+
+    arm: str
+    mdm: str
+    compute: float
+    train: int
+    held_out: int
+    followed: int
+    points: int
+    steps: int
+    beams: int
+
+
+def networks(size: Size, folder: Path, settings: Settings, held_out: str, **evaluation: Any) -> list[Network]:
+    """The three runs, unordered and ordered ARM and MDM, at equal compute (as published where ``compute`` is 0).
+
+    They learn from ``training.npz`` in ``folder`` and are followed on its file ``held_out``, under the further
+    ``evaluation`` settings.
+    """
+    arm, mdm = load_settings(size.arm), load_settings(size.mdm)
+    fixed = dataclasses.replace(arm, task=dataclasses.replace(arm.task, order="fixed"))
+    made = []
+    for key, training in ((UNORDERED, fixed), (ORDERED, arm), (MASKED, mdm)):
+        training = dataclasses.replace(training, name=key, seed=settings.seed)
+        if settings.scale == "smoke":
+            training = _small(training)
+        if settings.scale == "gpu":
+            training = short_recipe(training)
+        network = Network(key, LABELS[key], training)
+        if size.compute:
+            network = network.at_compute(size.compute)
+            training = network.training
+            rules = dataclasses.replace(
+                training.evaluation,
+                every_steps=-(-training.steps // size.points),
+                puzzles=size.followed,
+                paths={"held-out": str(folder / held_out)},
+                batch_size=settings.batch_size,
+                **evaluation,
+            )
+            data = dataclasses.replace(training.data, path=str(folder / "training.npz"), count=size.train)
+            warmup = min(training.schedule.warmup_steps, training.steps // 10)
+            schedule = dataclasses.replace(training.schedule, warmup_steps=warmup)
+            training = dataclasses.replace(training, evaluation=rules, data=data, schedule=schedule)
+            network = dataclasses.replace(network, training=training)
+        made.append(network)
+    return made
+
+
+def _small(training: TrainSettings) -> TrainSettings:
+    model: dict[str, Any] = {**training.model, "layers": 1, "width": 16, "mlp_width": 16}
+    schedule = dataclasses.replace(training.schedule, warmup_steps=1)
+    return dataclasses.replace(training, model=model, batch_size=4, schedule=schedule)
+
+
+def ways(
+    size: Size,
+    published: Mapping[str, float],
+    fill: Callable[[Strategy], Solve],
+    write: Callable[[int], Solve],
+) -> list[Way]:
+    """The rows of a table, the masked model's first; ``published`` holds the paper's shares by way.
+
+    ``fill`` gives how the masked model fills grids under a strategy, ``write`` how the autoregressive ones write
+    sequences by beam search of a width (0 is greedy).
+    """
+    masked = [
+        Way(MASKED, name, fill(strategy), published_share(name, published), id=repr(strategy.as_text()))
+        for name, strategy in decoders(size.steps).items()
+    ]
+    written = [
+        Way(key, arm_name(beams), write(beams), None if beams else published.get(key))
+        for key in (UNORDERED, ORDERED)
+        for beams in (0, size.beams)
+    ]
+    return masked + written
+
+
+def arm_name(beams: int) -> str:
+    """How a way of decoding an autoregressive model is called; 0 is greedy."""
+    return f"beam search, {beams}" if beams else "greedy"
+
+
+def rows_together(settings: Settings, beams: int) -> int:
+    """Puzzles of a batch when each has this many beams (0 is greedy)."""
+    return max(1, settings.batch_size // max(1, beams))
 
 
 def short_recipe(training: TrainSettings) -> TrainSettings:

@@ -18,35 +18,34 @@ paper   the published training, 300 epochs of 1.8M puzzles: a plan, nothing is t
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from anyorder.core.errors import UserError
 from anyorder.decoding.strategies import Strategy
-from anyorder.evaluation.accuracy import PuzzleReport, solve_puzzles
+from anyorder.evaluation.accuracy import solve_puzzles
 from anyorder.evaluation.sequences import solve_sequences
 from anyorder.experiments import records
-from anyorder.experiments.contest import Comparison, Contest, Marks, Network, Way, plan, run_contest
+from anyorder.experiments.contest import NO_DATA, Comparison, Contest, Marks, Network, plan, run_contest
 from anyorder.experiments.protocol import (
-    LABELS,
-    MASKED,
     ORDERED,
+    SAMPLERS,
     UNORDERED,
+    Size,
+    arm_name,
     comparisons,
-    decoders,
-    published_share,
-    short_recipe,
+    networks,
+    rows_together,
+    ways,
 )
 from anyorder.tasks.sudoku import Box, Puzzles, generate
-from anyorder.tasks.sudoku.symmetry import symmetry_keys
-from anyorder.training import TrainSettings, load_settings
+from anyorder.tasks.sudoku.symmetry import new_puzzles
+from anyorder.training import load_settings
 
 if TYPE_CHECKING:
     from anyorder.experiments.experiment import Progress, Settings
@@ -54,32 +53,6 @@ if TYPE_CHECKING:
 
 HELD_OUT_SEED = 141_421
 Grade = Literal["logic", "hard"]
-
-
-@dataclass(frozen=True)
-class Size:
-    """What a scale means.
-
-    Attributes:
-        arm, mdm: shipped training configurations.
-        compute: operations of training, of each network.
-        train: training puzzles.
-        held_out: puzzles of each grade that are decoded, and of those the ones followed along training.
-        followed: see ``held_out``.
-        points: evaluations along training.
-        steps: reverse steps of the published sampler.
-        beams: of beam search.
-    """
-
-    arm: str
-    mdm: str
-    compute: float
-    train: int
-    held_out: int
-    followed: int
-    points: int
-    steps: int
-    beams: int
 
 
 SIZES: Mapping[str, Size] = {
@@ -107,18 +80,18 @@ def run(
     """The record of one of the tables; ``published`` holds the paper's shares by way."""
     size = sizes[settings.scale]
     folder = settings.work / f"sudoku-contest{'-4x4' * (sizes is SMALLEST)}-{settings.scale}-{settings.seed}"
-    networks = _networks(size, folder, settings)
+    runs = networks(size, folder, settings, "held-out-logic.npz", grades=())
     if settings.scale == "paper":
-        return plan(_contest(name, title, networks, published, size, None, grade, settings), settings)
+        return plan(_contest(name, title, runs, published, size, None, grade, settings), settings)
     held_out = _puzzles(size, folder, progress, ("logic", "hard") if sizes is SIZES else ("logic",))
-    contest = _contest(name, title, networks, published, size, held_out[grade], grade, settings)
+    contest = _contest(name, title, runs, published, size, held_out[grade], grade, settings)
     return run_contest(contest, folder, settings, progress)
 
 
 def _contest(
     name: str,
     title: str,
-    networks: Sequence[Network],
+    runs: Sequence[Network],
     published: Mapping[str, float],
     size: Size,
     puzzles: Puzzles | None,
@@ -126,14 +99,10 @@ def _contest(
     settings: Settings,
 ) -> Contest:
     """What is trained, decoded and compared."""
-    ways = [
-        *(_mdm_way(strategy, which, published, puzzles) for strategy, which in decoders(size.steps).items()),
-        *(_arm_way(key, beams, published, puzzles) for key in (UNORDERED, ORDERED) for beams in (0, size.beams)),
-    ]
-    box = f"{networks[0].training.task.box_rows * networks[0].training.task.box_columns}"
-    seen = networks[0].training.data.count
+    box = f"{runs[0].training.task.box_rows * runs[0].training.task.box_columns}"
+    seen = runs[0].training.data.count
     count = 0 if puzzles is None else len(puzzles)
-    apart = networks[0].training.data.distinct == "symmetry"
+    apart = runs[0].training.data.distinct == "symmetry"
     copies = (
         ", none a symmetric copy of a training puzzle"
         if apart
@@ -142,45 +111,35 @@ def _contest(
     return Contest(
         name=name,
         title=f"{title}, {box}x{box} ({settings.scale})",
-        networks=networks,
-        ways=ways,
+        networks=runs,
+        ways=ways(
+            size,
+            published,
+            lambda strategy: partial(_fill, puzzles=puzzles, strategy=strategy),
+            lambda beams: partial(_write, puzzles=puzzles, beams=beams),
+        ),
         comparisons=[
             *comparisons(size.steps),
             Comparison(
                 "solver's order over cell order, by beam search",
-                f"{ORDERED}: {_arm_name(size.beams)}",
-                f"{UNORDERED}: {_arm_name(size.beams)}",
+                f"{ORDERED}: {arm_name(size.beams)}",
+                f"{UNORDERED}: {arm_name(size.beams)}",
             ),
         ],
-        data={"name": "none", "count": 0, "fingerprint": ""}
+        data=NO_DATA
         if puzzles is None
         else records.data_facts(f"{count} generated {grade} puzzles, seed {HELD_OUT_SEED}", puzzles.puzzles),
         notes=[
             f"Equal training compute, on {seen:,} generated puzzles that the seven strategies finish; decoded are "
             f"{count:,} held-out {grade} ones{copies}. Published figures are for 9x9 grids, 42M (ARM) and 6M (MDM) "
-            "weights and 300 epochs. *Steps* is the published sampler: that many reverse steps, tokens drawn, 0.5 "
-            "Gumbel noise annealed; *as coded*: mask-predict, arg-max tokens, the noise on the log of the score.",
+            f"weights and 300 epochs. {SAMPLERS}",
         ],
-        details={"parameter_ratio": networks[0].parameters / networks[2].parameters},
+        details={"parameter_ratio": runs[0].parameters / runs[2].parameters},
     )
 
 
-def _mdm_way(name: str, strategy: Strategy, published: Mapping[str, float], puzzles: Puzzles | None) -> Way:
-    solve = partial(_solve_grids, puzzles=puzzles, strategy=strategy)
-    return Way(MASKED, name, solve, published_share(name, published), id=repr(strategy.as_text()))
-
-
-def _arm_way(key: str, beams: int, published: Mapping[str, float], puzzles: Puzzles | None) -> Way:
-    solve = partial(_solve_sequences, puzzles=puzzles, beams=beams)
-    return Way(key, _arm_name(beams), solve, None if beams else published.get(key))
-
-
-def _arm_name(beams: int) -> str:
-    return f"beam search, {beams}" if beams else "greedy"
-
-
-def _solve_grids(model: Transformer, settings: Settings, *, puzzles: Puzzles | None, strategy: Strategy) -> Marks:
-    assert puzzles is not None
+def _fill(model: Transformer, settings: Settings, *, puzzles: Puzzles | None, strategy: Strategy) -> Marks:
+    assert puzzles is not None  # a plan decodes nothing
     made = solve_puzzles(
         model,
         puzzles.box,
@@ -190,61 +149,20 @@ def _solve_grids(model: Transformer, settings: Settings, *, puzzles: Puzzles | N
         batch_size=settings.batch_size,
         device=settings.device,
     )
-    return _marks(made)
+    return Marks(made.solved, made.nfe)
 
 
-def _solve_sequences(model: Transformer, settings: Settings, *, puzzles: Puzzles | None, beams: int) -> Marks:
-    assert puzzles is not None
-    batch_size = max(1, settings.batch_size // max(1, beams))
+def _write(model: Transformer, settings: Settings, *, puzzles: Puzzles | None, beams: int) -> Marks:
+    assert puzzles is not None  # a plan decodes nothing
     made = solve_sequences(
-        model, puzzles.box, puzzles.puzzles, beams=beams, batch_size=batch_size, device=settings.device
+        model,
+        puzzles.box,
+        puzzles.puzzles,
+        beams=beams,
+        batch_size=rows_together(settings, beams),
+        device=settings.device,
     )
-    return _marks(made)
-
-
-def _marks(report: PuzzleReport) -> Marks:
-    return Marks(report.solved, report.nfe)
-
-
-def _networks(size: Size, folder: Path, settings: Settings) -> list[Network]:
-    """The three runs, unordered and ordered ARM and MDM, at equal compute (as published at the paper's scale)."""
-    arm, mdm = load_settings(size.arm), load_settings(size.mdm)
-    fixed = dataclasses.replace(arm, task=dataclasses.replace(arm.task, order="fixed"))
-    networks = []
-    for key, training in ((UNORDERED, fixed), (ORDERED, arm), (MASKED, mdm)):
-        training = dataclasses.replace(training, name=key, seed=settings.seed)
-        if settings.scale == "smoke":
-            training = _small(training)
-        if settings.scale == "gpu":
-            training = short_recipe(training)
-        network = Network(key, LABELS[key], training)
-        if settings.scale != "paper":
-            network = network.at_compute(size.compute)
-            network = dataclasses.replace(network, training=_judged(network.training, size, folder, settings))
-        networks.append(network)
-    return networks
-
-
-def _small(training: TrainSettings) -> TrainSettings:
-    model: dict[str, Any] = {**training.model, "layers": 1, "width": 16, "mlp_width": 16}
-    schedule = dataclasses.replace(training.schedule, warmup_steps=1)
-    return dataclasses.replace(training, model=model, batch_size=4, schedule=schedule)
-
-
-def _judged(training: TrainSettings, size: Size, folder: Path, settings: Settings) -> TrainSettings:
-    """The run on the contest's puzzles, followed on held-out ones."""
-    rules = dataclasses.replace(
-        training.evaluation,
-        every_steps=-(-training.steps // size.points),
-        puzzles=size.followed,
-        grades=(),
-        paths={"held-out": str(folder / "held-out-logic.npz")},
-        batch_size=settings.batch_size,
-    )
-    data = dataclasses.replace(training.data, path=str(folder / "training.npz"), count=size.train)
-    warmup = min(training.schedule.warmup_steps, training.steps // 10)
-    schedule = dataclasses.replace(training.schedule, warmup_steps=warmup)
-    return dataclasses.replace(training, evaluation=rules, data=data, schedule=schedule)
+    return Marks(made.solved, made.nfe)
 
 
 def _puzzles(size: Size, folder: Path, progress: Progress, grades: Sequence[Grade]) -> dict[Grade, Puzzles]:
@@ -260,10 +178,9 @@ def _puzzles(size: Size, folder: Path, progress: Progress, grades: Sequence[Grad
         box, distinct = Box(settings.task.box_rows, settings.task.box_columns), settings.data.distinct
         workers, told = os.cpu_count() or 1, partial(progress, "training puzzles")
         known = generate(box, size.train, 1, grade="logic", distinct=distinct, workers=workers, progress=told)
-        met = set(_names(box, known, distinct))
         for grade, path in paths.items():
             made = generate(box, 2 * size.held_out, HELD_OUT_SEED, grade=grade, distinct=distinct, workers=workers)
-            fresh = np.flatnonzero([name not in met for name in _names(box, made, distinct)])
+            fresh = np.flatnonzero(new_puzzles(box, made.puzzles, known.puzzles, distinct))
             if len(fresh) < size.held_out:
                 raise UserError(
                     f"only {len(fresh)} of {2 * size.held_out} new {grade} puzzles are not training puzzles"
@@ -271,10 +188,3 @@ def _puzzles(size: Size, folder: Path, progress: Progress, grades: Sequence[Grad
             made.rows(fresh[: size.held_out]).save(path)
         known.save(training)
     return {grade: Puzzles.load(path) for grade, path in paths.items()}
-
-
-def _names(box: Box, puzzles: Puzzles, distinct: str) -> list[Any]:
-    """What tells puzzles apart."""
-    if distinct == "symmetry":
-        return symmetry_keys(box, puzzles.puzzles).tolist()
-    return [puzzle.tobytes() for puzzle in puzzles.puzzles]

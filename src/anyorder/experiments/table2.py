@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from anyorder.experiments.contest import plot
 from anyorder.experiments.experiment import Experiment, Progress, Settings
+from anyorder.experiments.protocol import MASKED, ORDERED, UNORDERED
 from anyorder.experiments.records import Record
-from anyorder.experiments.sudoku_contest import MASKED, ORDERED, UNORDERED, run
+from anyorder.experiments.sudoku_contest import run
 
 PUBLISHED = {
     UNORDERED: 0.0973,

@@ -20,30 +20,29 @@ steps than cells, so that several are decided at once.
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from anyorder.evaluation.zebra import solve_zebra
 from anyorder.experiments import records
-from anyorder.experiments.contest import Contest, Marks, Network, Way, plan, plot, run_contest
+from anyorder.experiments.contest import NO_DATA, Contest, Marks, Network, plan, plot, run_contest
 from anyorder.experiments.experiment import Experiment
 from anyorder.experiments.protocol import (
-    LABELS,
     MASKED,
     ORDERED,
+    SAMPLERS,
     UNORDERED,
+    Size,
     comparisons,
-    decoders,
-    published_share,
-    short_recipe,
+    networks,
+    rows_together,
+    ways,
 )
 from anyorder.tasks.zebra import Layout, Puzzles, generate
-from anyorder.training import TrainSettings, load_settings
+from anyorder.training import load_settings
 from anyorder.training.kinds.zebra import recipe
 
 if TYPE_CHECKING:
@@ -60,32 +59,6 @@ PUBLISHED = {
 HELD_OUT_SEED = 314_159
 
 
-@dataclass(frozen=True)
-class Size:
-    """What a scale means.
-
-    Attributes:
-        arm, mdm: shipped training configurations.
-        compute: operations of training, of each network; 0 for the configurations' own steps.
-        train: training puzzles.
-        held_out: puzzles that are decoded, and of those the ones followed along training.
-        followed: see ``held_out``.
-        points: evaluations along training.
-        steps: reverse steps of the published sampler.
-        beams: of beam search.
-    """
-
-    arm: str
-    mdm: str
-    compute: float
-    train: int
-    held_out: int
-    followed: int
-    points: int
-    steps: int
-    beams: int
-
-
 SIZES: Mapping[str, Size] = {
     "smoke": Size("zebra-arm-3x3", "zebra-mdm-3x3", 1e8, 64, 6, 4, 2, 4, 2),
     "cpu": Size("zebra-arm-3x3", "zebra-mdm-3x3", 3e13, 30_000, 500, 200, 6, 6, 4),
@@ -98,55 +71,37 @@ def table3(settings: Settings, progress: Progress) -> records.Record:
     """Train (or go on), decode, compare; at the paper's scale only plan."""
     size = SIZES[settings.scale]
     folder = settings.work / f"zebra-contest-{settings.scale}-{settings.seed}"
-    networks = _networks(size, folder, settings)
+    runs = networks(size, folder, settings, "held-out.npz")
     if settings.scale == "paper":
-        return plan(_contest(networks, size, None, settings), settings)
+        return plan(_contest(runs, size, None, settings), settings)
     held_out = _puzzles(size, folder, progress)
-    return run_contest(_contest(networks, size, held_out, settings), folder, settings, progress)
+    return run_contest(_contest(runs, size, held_out, settings), folder, settings, progress)
 
 
-def _contest(networks: Sequence[Network], size: Size, puzzles: Puzzles | None, settings: Settings) -> Contest:
-    count, sizes = 0 if puzzles is None else len(puzzles), networks[0].training.task.sizes
+def _contest(runs: Sequence[Network], size: Size, puzzles: Puzzles | None, settings: Settings) -> Contest:
+    count, sizes = 0 if puzzles is None else len(puzzles), runs[0].training.task.sizes
     shown = sizes[0] if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
-    grid, triples = (networks[at].training.task.layout for at in (2, 0))
+    grid, triples = (runs[at].training.task.layout for at in (2, 0))
     return Contest(
         name="table3",
         title=f"Zebra puzzles, {shown} ({settings.scale})",
-        networks=networks,
-        ways=[
-            *(
-                Way(
-                    MASKED,
-                    name,
-                    partial(_solve, layout=grid, puzzles=puzzles, how={"parts": strategy.parts()}),
-                    published_share(name, PUBLISHED),
-                    id=repr(strategy.as_text()),
-                )
-                for name, strategy in decoders(size.steps).items()
-            ),
-            *(
-                Way(
-                    key,
-                    f"beam search, {beams}" if beams else "greedy",
-                    partial(_solve, layout=triples, puzzles=puzzles, how={"beams": beams}),
-                    None if beams else PUBLISHED[key],
-                )
-                for key in (UNORDERED, ORDERED)
-                for beams in (0, size.beams)
-            ),
-        ],
+        networks=runs,
+        ways=ways(
+            size,
+            PUBLISHED,
+            lambda strategy: partial(_solve, layout=grid, puzzles=puzzles, how={"parts": strategy.parts()}),
+            lambda beams: partial(_solve, layout=triples, puzzles=puzzles, how={"beams": beams}),
+        ),
         comparisons=comparisons(size.steps),
-        data={"name": "none", "count": 0, "fingerprint": ""}
+        data=NO_DATA
         if puzzles is None
         else {"name": puzzles.origin, "count": count, "fingerprint": puzzles.fingerprint},
         notes=[
             f"Equal training compute, on {size.train:,} generated puzzles; decoded are {count:,} held-out ones, none a "
             "training puzzle or a symmetric copy of one. Published figures are for 3-6 houses x 3-6 attributes, 42M "
-            "(ARM) and 19M (MDM) weights and 300 epochs. *Steps* is the published sampler: that many reverse steps, "
-            "tokens drawn, 0.5 Gumbel noise annealed; *as coded*: mask-predict, arg-max tokens, the noise on the log "
-            "of the score.",
+            f"(ARM) and 19M (MDM) weights and 300 epochs. {SAMPLERS}",
         ],
-        details={"parameter_ratio": networks[0].parameters / networks[2].parameters},
+        details={"parameter_ratio": runs[0].parameters / runs[2].parameters},
     )
 
 
@@ -154,48 +109,9 @@ def _solve(
     model: Transformer, settings: Settings, *, layout: Layout, puzzles: Puzzles | None, how: Mapping[str, Any]
 ) -> Marks:
     assert puzzles is not None  # a plan decodes nothing
-    batch_size = max(1, settings.batch_size // max(1, how.get("beams", 0)))
+    batch_size = rows_together(settings, how.get("beams", 0))
     made = solve_zebra(model, layout, puzzles, **how, seed=settings.seed, batch_size=batch_size, device=settings.device)
     return Marks(made.solved, made.nfe)
-
-
-def _networks(size: Size, folder: Path, settings: Settings) -> list[Network]:
-    """The three runs, unordered and ordered ARM and MDM, at equal compute (as published at the paper's scale)."""
-    arm, mdm = load_settings(size.arm), load_settings(size.mdm)
-    fixed = dataclasses.replace(arm, task=dataclasses.replace(arm.task, order="fixed"))
-    networks = []
-    for key, training in ((UNORDERED, fixed), (ORDERED, arm), (MASKED, mdm)):
-        training = dataclasses.replace(training, name=key, seed=settings.seed)
-        if settings.scale == "smoke":
-            training = _small(training)
-        if settings.scale == "gpu":
-            training = short_recipe(training)
-        network = Network(key, LABELS[key], training)
-        if size.compute:
-            network = network.at_compute(size.compute)
-            network = dataclasses.replace(network, training=_judged(network.training, size, folder, settings))
-        networks.append(network)
-    return networks
-
-
-def _small(training: TrainSettings) -> TrainSettings:
-    model: dict[str, Any] = {**training.model, "layers": 1, "width": 16, "mlp_width": 16}
-    return dataclasses.replace(training, model=model, batch_size=4)
-
-
-def _judged(training: TrainSettings, size: Size, folder: Path, settings: Settings) -> TrainSettings:
-    """The run on the contest's puzzles, followed on held-out ones."""
-    rules = dataclasses.replace(
-        training.evaluation,
-        every_steps=max(1, training.steps // size.points),
-        puzzles=size.followed,
-        paths={"held-out": str(folder / "held-out.npz")},
-        batch_size=settings.batch_size,
-    )
-    data = dataclasses.replace(training.data, path=str(folder / "training.npz"), count=size.train)
-    warmup = min(training.schedule.warmup_steps, training.steps // 10)
-    schedule = dataclasses.replace(training.schedule, warmup_steps=warmup)
-    return dataclasses.replace(training, evaluation=rules, data=data, schedule=schedule)
 
 
 def _puzzles(size: Size, folder: Path, progress: Progress) -> Puzzles:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from anyorder.experiments.contest import plot
 from anyorder.experiments.experiment import Experiment, Progress, Settings
+from anyorder.experiments.protocol import MASKED, ORDERED
 from anyorder.experiments.records import Record
-from anyorder.experiments.sudoku_contest import MASKED, ORDERED, run
+from anyorder.experiments.sudoku_contest import run
 
 PUBLISHED = {
     ORDERED: 0.3257,

@@ -15,8 +15,8 @@ from scipy.stats import chisquare
 
 from anyorder.core.errors import UserError
 from anyorder.core.files import replacing
+from anyorder.tasks.shuffling import permuted
 from anyorder.tasks.sudoku import Box, Puzzles, SudokuData, random_grids, verify_many
-from anyorder.tasks.sudoku.data import permuted
 from anyorder.tasks.task import TaskData
 
 SIX = Box(2, 3)

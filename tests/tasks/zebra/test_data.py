@@ -10,9 +10,9 @@ import pytest
 from tests.tasks.zebra.cases import SIZES, made
 
 from anyorder.core.errors import UserError
+from anyorder.tasks.shuffling import rows_of_step
 from anyorder.tasks.task import Task, TaskData
 from anyorder.tasks.zebra import Layout, Puzzles, Size, Zebra, ZebraData, augment, solve, solver_order, verify
-from anyorder.tasks.zebra.data import drawn_rows
 
 MIXED = (Size(3, 3), Size(4, 4), Size(3, 5))
 
@@ -110,12 +110,12 @@ def test_symmetries_reach_every_one_alike() -> None:
 def test_rows_of_an_epoch_come_once() -> None:
     for count, size in ((10, 3), (7, 7), (1, 4), (64, 16)):
         steps = -(-2 * count // size)
-        rows = np.concatenate([drawn_rows(count, 5, step, size) for step in range(steps)])
+        rows = np.concatenate([rows_of_step(5, step, size, count) for step in range(steps)])
         assert sorted(rows[:count]) == sorted(rows[count : 2 * count]) == list(range(count))
-    assert (drawn_rows(64, 0, 0, 64) != drawn_rows(64, 1, 0, 64)).any()
+    assert (rows_of_step(0, 0, 64, 64) != rows_of_step(1, 0, 64, 64)).any()
     for seed, step, size in ((-1, 0, 1), (0, -1, 1), (0, 0, 0)):
         with pytest.raises(UserError):
-            drawn_rows(10, seed, step, size)
+            rows_of_step(seed, step, size, 10)
 
 
 @pytest.mark.parametrize("answer", ["grid", "triples"])

@@ -1,9 +1,7 @@
 """Sudoku data: a set of puzzles with its fingerprint, its file, and training batches without loader state.
 
-A batch is a pure function of ``(seed, step, size)``. The rows of all steps, laid end to end, run through the set epoch
-by epoch; within an epoch every puzzle comes once, in an order that is a keyed permutation of the indices (a small
-Feistel network with cycle walking), so no order is ever stored. The symmetries of a step are drawn from its seed and
-number.
+A batch is a pure function of ``(seed, step, size)``: its rows are those of `tasks.shuffling`, its symmetries are drawn
+from the step's seed and number.
 """
 
 from __future__ import annotations
@@ -22,6 +20,7 @@ from numpy.typing import NDArray
 
 from anyorder.core.errors import UserError
 from anyorder.core.files import replacing
+from anyorder.tasks.shuffling import rows_of_step
 from anyorder.tasks.task import Batch
 
 from .rules import Box, as_grids, verify_many
@@ -136,35 +135,6 @@ class Puzzles:
         return loaded
 
 
-_ROUND_KEYS = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0xD6E8FEB86659FD93], np.uint64)
-
-
-def _mix(value: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """SplitMix64's invertible mixer, element-wise."""
-    value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return value ^ (value >> np.uint64(31))
-
-
-def permuted(index: NDArray[np.int64], key: NDArray[np.uint64], count: int) -> NDArray[np.int64]:
-    """Where a keyed permutation of 0..count-1 sends each ``index``; one permutation per ``key``.
-
-    A four-round Feistel network permutes the next power of four; an image outside 0..count-1 is sent on until it
-    falls inside (Black and Rogaway, "Ciphers with arbitrary finite domains", CT-RSA 2002).
-    """
-    half = np.uint64(max(1, (max(count - 1, 1).bit_length() + 1) // 2))
-    low = np.uint64((1 << int(half)) - 1)
-    value = index.astype(np.uint64)
-    pending = np.ones(value.shape, bool)
-    while pending.any():
-        left, right = value[pending] >> half, value[pending] & low
-        for round_key in _ROUND_KEYS:
-            left, right = right, left ^ (_mix(right ^ _mix(key[pending] + round_key)) & low)
-        value[pending] = left << half | right
-        pending &= value >= np.uint64(count)
-    return value.astype(np.int64)
-
-
 class SudokuData:
     """Training batches from a set of puzzles.
 
@@ -218,12 +188,7 @@ class SudokuData:
         Raises:
             UserError: the seed or the step is negative, or the size is below 1.
         """
-        if seed < 0 or step < 0 or size < 1:
-            raise UserError(f"a batch needs seed >= 0, step >= 0 and size >= 1, not {seed}, {step}, {size}")
-        place = np.arange(step * size, (step + 1) * size, dtype=np.int64)
-        epoch = (place // len(self)).astype(np.uint64)
-        key = _mix(epoch + _mix(np.full(size, seed, np.uint64) + _ROUND_KEYS[0]))
-        index = permuted(place % len(self), key, len(self))
+        index = rows_of_step(seed, step, size, len(self))
         puzzles, solutions = self.set.puzzles[index], self.set.solutions[index]
         order = None if self.order is None else self.order[index]
         if self.augment:

@@ -14,6 +14,7 @@ share one only if refinement cannot tell them apart or the hash collides, and th
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -154,3 +155,17 @@ def symmetry_keys(box: Box, puzzles: ArrayLike) -> NDArray[np.uint64]:
     keys = np.zeros(len(grids), np.uint64)
     _symmetry_keys(box.workspace(), grids, keys)
     return keys
+
+
+def new_puzzles(
+    box: Box, puzzles: ArrayLike, known: ArrayLike, distinct: Literal["symmetry", "puzzle"] = "symmetry"
+) -> NDArray[np.bool_]:
+    """(N,): which of ``puzzles`` (N, cells) are none of ``known`` (M, cells), nor ("symmetry") a symmetric copy of one.
+
+    Raises:
+        UserError: puzzles that do not fit the box.
+    """
+    if distinct == "symmetry":
+        return ~np.isin(symmetry_keys(box, puzzles), symmetry_keys(box, known))
+    met = {puzzle.tobytes() for puzzle in as_grids(box, known)}
+    return np.array([puzzle.tobytes() not in met for puzzle in as_grids(box, puzzles)], bool)

@@ -21,7 +21,7 @@ import torch
 
 from anyorder.core.errors import UserError
 from anyorder.core.randomness import fold
-from anyorder.tasks.sudoku.data import permuted
+from anyorder.tasks.shuffling import epoch_keys, rows_of_step
 from anyorder.tasks.task import Batch
 
 if TYPE_CHECKING:
@@ -78,11 +78,8 @@ class TextData:
         Raises:
             UserError: the seed or the step is negative, or the size is below 1.
         """
-        if seed < 0 or step < 0 or size < 1:
-            raise UserError(f"a batch needs seed >= 0, step >= 0 and size >= 1, not {seed}, {step}, {size}")
-        place = np.arange(step * size, (step + 1) * size, dtype=np.int64)
-        key = fold(fold(seed, 0), torch.from_numpy(place // self.windows)).numpy().view(np.uint64)
-        index = permuted(place % self.windows, key, self.windows)
+        index = rows_of_step(seed, step, size, self.windows)
+        key = epoch_keys(seed, step, size, self.windows)
         slack = min(self.length, len(self.tokens) - self.windows * self.length + 1)
         offset = (fold(torch.from_numpy(key.view(np.int64)), 0).numpy().view(np.uint64) % np.uint64(slack)).astype(int)
         return self._rows(index * self.length + offset)

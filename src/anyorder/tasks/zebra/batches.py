@@ -10,9 +10,10 @@ import numpy as np
 import torch
 
 from anyorder.core.errors import UserError
+from anyorder.tasks.shuffling import rows_of_step
 from anyorder.tasks.task import Batch
 
-from .data import Puzzles, drawn_rows
+from .data import Puzzles
 from .generator import Recipe, generate
 from .rules import Size, verify_many
 from .solver import solve_arrays
@@ -66,7 +67,7 @@ class ZebraData:
         Raises:
             UserError: the seed or the step is negative, or the size is below 1.
         """
-        rows = self.set.rows(drawn_rows(len(self), seed, step, size))
+        rows = self.set.rows(rows_of_step(seed, step, size, len(self)))
         if self.augment:
             rows = augment(rows, np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, step]))))
         order = solver_order(rows) if self.order == "solver" else None

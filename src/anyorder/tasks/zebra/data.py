@@ -1,9 +1,4 @@
-"""Zebra data: a set of puzzles with its fingerprint, its file, and training batches without loader state.
-
-A batch is a pure function of ``(seed, step, size)``. The rows of all steps, laid end to end, run through the set epoch
-by epoch; within an epoch every puzzle comes once, in an order that is a keyed permutation of the indices. The
-symmetries of a step are drawn from its seed and number.
-"""
+"""Zebra data: a set of puzzles with its fingerprint and its file."""
 
 from __future__ import annotations
 
@@ -19,7 +14,6 @@ from numpy.typing import NDArray
 
 from anyorder.core.errors import UserError
 from anyorder.core.files import replacing
-from anyorder.tasks.sudoku.data import permuted
 
 from .rules import KIND, MOST, MOST_CLUES, NUMBER, Kind, Puzzle, Size, X, Z, verify_many
 
@@ -190,17 +184,3 @@ class Puzzles:
         if loaded.fingerprint != str(held["fingerprint"]):
             raise UserError(f"{path} is damaged: its content does not match its fingerprint; make it again")
         return loaded
-
-
-def drawn_rows(count: int, seed: int, step: int, size: int) -> NDArray[np.int64]:
-    """(size,): the rows of a set of ``count`` that step ``step`` takes; each comes once an epoch.
-
-    Raises:
-        UserError: the seed or the step is negative, or the size is below 1.
-    """
-    if seed < 0 or step < 0 or size < 1:
-        raise UserError(f"a batch needs seed >= 0, step >= 0 and size >= 1, not {seed}, {step}, {size}")
-    place = np.arange(step * size, (step + 1) * size, dtype=np.int64)
-    epochs, which = np.unique(place // count, return_inverse=True)
-    keys = [np.random.SeedSequence([seed, int(epoch)]).generate_state(1, np.uint64)[0] for epoch in epochs]
-    return permuted(place % count, np.array(keys, np.uint64)[which], count)

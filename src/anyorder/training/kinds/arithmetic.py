@@ -7,15 +7,12 @@ There is no data file: the problems of a step are a function of the settings and
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import torch
-
-from anyorder.core.errors import UserError
-from anyorder.decoding.strategies import strategies
 from anyorder.evaluation.problems import solve_problems
 from anyorder.tasks.arithmetic import (
     HARD,
@@ -30,9 +27,13 @@ from anyorder.tasks.arithmetic import (
     make_problems,
 )
 from anyorder.training.kinds import Kind
+from anyorder.training.kinds.shared import HeldOutSet, check_evaluation, strategy_parts
 from anyorder.training.strict import plain, require
 
 if TYPE_CHECKING:
+    import torch
+
+    from anyorder.evaluation.problems import ProblemReport
     from anyorder.models.transformer import Transformer
     from anyorder.training.settings import TrainSettings
 
@@ -89,10 +90,7 @@ class ArithmeticEvaluation:
     batch_size: int = 256
 
     def __post_init__(self) -> None:
-        require(self.every_steps is None or self.every_steps >= 1, "evaluation.every_steps must be at least 1")
-        require(self.problems >= 0, "evaluation.problems must not be negative")
-        require(self.batch_size >= 1, "evaluation.batch_size must be at least 1")
-        require(len(set(self.strategies)) == len(self.strategies), "evaluation.strategies names one twice")
+        check_evaluation(self, "problems", "strategies")
 
 
 def task_facts(task: ArithmeticTask) -> dict[str, Any]:
@@ -120,45 +118,48 @@ def open_data(
     return ArithmeticData(mixture, source.slack, source.count, source.hidden)
 
 
-@dataclass(frozen=True)
-class HeldOutProblems:
-    """Problems kept from training, and the strategies to decode them with."""
+def held_out_problems(
+    rules: ArithmeticEvaluation,
+    range_: Difficulty | CountdownRange,
+    sets: Callable[[], Mapping[str, Sequence[Problem]]],
+) -> list[HeldOutSet[Sequence[Problem]]]:
+    """Problems of a range kept from training, as ``sets`` makes them, by name, under each strategy of ``rules``.
 
-    name: str
-    difficulty: Difficulty | CountdownRange
-    problems: Sequence[Problem]
-    rules: ArithmeticEvaluation
+    Raises:
+        UserError: an unknown strategy.
+    """
+    chosen = strategy_parts(rules.strategies)
+    if not rules.problems or not chosen:
+        return []
 
-    def measure(self, model: Transformer, device: torch.device) -> list[dict[str, Any]]:
-        """One record for each strategy: share of right answers with its 95 % interval, valid traces, evaluations."""
-        records = []
-        for name in self.rules.strategies:
-            report = solve_problems(
-                model,
-                self.problems,
-                *hole_lengths(self.difficulty),
-                strategies[name].parts(),
-                seed=self.rules.seed,
-                batch_size=self.rules.batch_size,
-                device=device,
-            )
-            records.append({"puzzles": self.name, "strategy": name, **report.summary()})
-        return records
+    def answer(
+        model: Transformer, problems: Sequence[Problem], device: torch.device, parts: dict[str, Any]
+    ) -> ProblemReport:
+        return solve_problems(
+            model,
+            problems,
+            *hole_lengths(range_),
+            parts,
+            seed=rules.seed,
+            batch_size=rules.batch_size,
+            device=device,
+        )
+
+    ways = {name: partial(answer, parts=parts) for name, parts in chosen.items()}
+    return [HeldOutSet(name, problems, ways) for name, problems in sets().items()]
 
 
-def open_evaluation(settings: TrainSettings, run_dir: Path, data: ArithmeticData) -> list[HeldOutProblems]:
+def open_evaluation(
+    settings: TrainSettings, run_dir: Path, data: ArithmeticData
+) -> list[HeldOutSet[Sequence[Problem]]]:
     """The held-out problems of both ranges. Raises ``UserError`` for an unknown strategy."""
     rules: ArithmeticEvaluation = settings.evaluation
-    unknown = [name for name in rules.strategies if name not in strategies]
-    if unknown:
-        raise UserError(f"evaluation.strategies: unknown {unknown[0]!r}; known: {', '.join(strategies)}")
-    if not rules.problems or not rules.strategies:
-        return []
-    ranges = {"normal": settings.task.normal, "hard": settings.task.hard}
-    return [
-        HeldOutProblems(name, range_, make_problems(range_, rules.problems, rules.seed, "held-out"), rules)
-        for name, range_ in ranges.items()
-    ]
+
+    def of(name: str, range_: Difficulty) -> list[HeldOutSet[Sequence[Problem]]]:
+        make = partial(make_problems, range_, rules.problems, rules.seed, "held-out")
+        return held_out_problems(rules, range_, lambda: {name: make()})
+
+    return of("normal", settings.task.normal) + of("hard", settings.task.hard)
 
 
 def describe(data: dict[str, Any]) -> str:

@@ -5,16 +5,23 @@ A question is ``15,44,79,50`` (the last number is the target, and the answer), a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from anyorder.core.errors import UserError
-from anyorder.decoding.strategies import strategies
-from anyorder.tasks.arithmetic import TOKENIZER, ArithmeticData, CountdownRange, Hidden, make_countdowns, read_countdown
+from anyorder.tasks.arithmetic import (
+    TOKENIZER,
+    ArithmeticData,
+    CountdownRange,
+    Hidden,
+    Problem,
+    make_countdowns,
+    read_countdown,
+)
 from anyorder.training.kinds import Kind
-from anyorder.training.kinds.arithmetic import ArithmeticEvaluation, HeldOutProblems
+from anyorder.training.kinds.arithmetic import ArithmeticEvaluation, held_out_problems
+from anyorder.training.kinds.shared import HeldOutSet
 from anyorder.training.strict import plain, require
 
 if TYPE_CHECKING:
@@ -62,19 +69,19 @@ def open_data(
     return ArithmeticData(((settings.task.range, 1.0),), source.slack, source.count, source.hidden)
 
 
-def open_evaluation(settings: TrainSettings, run_dir: Path, data: ArithmeticData) -> list[HeldOutProblems]:
+def open_evaluation(
+    settings: TrainSettings, run_dir: Path, data: ArithmeticData
+) -> list[HeldOutSet[Sequence[Problem]]]:
     """Held-out questions, and those of the file. Raises ``UserError`` for an unknown strategy or a bad file."""
     rules: CountdownEvaluation = settings.evaluation
-    unknown = [name for name in rules.strategies if name not in strategies]
-    if unknown:
-        raise UserError(f"evaluation.strategies: unknown {unknown[0]!r}; known: {', '.join(strategies)}")
-    if not rules.problems or not rules.strategies:
-        return []
     range_: CountdownRange = settings.task.range
-    sets = {"held-out": make_countdowns(range_, rules.problems, rules.seed, "held-out")}
-    if rules.path is not None:
-        sets["file"] = read_countdown(rules.path)[: rules.problems]
-    return [HeldOutProblems(name, range_, problems, rules) for name, problems in sets.items()]
+
+    def sets() -> dict[str, Sequence[Problem]]:
+        made = make_countdowns(range_, rules.problems, rules.seed, "held-out")
+        read = {} if rules.path is None else {"file": read_countdown(rules.path)[: rules.problems]}
+        return {"held-out": made, **read}
+
+    return held_out_problems(rules, range_, sets)
 
 
 def describe(data: dict[str, Any]) -> str:

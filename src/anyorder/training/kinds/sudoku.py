@@ -9,23 +9,31 @@ import dataclasses
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import torch
 
 from anyorder.core.errors import UserError
-from anyorder.decoding.strategies import strategies
-from anyorder.evaluation.accuracy import solve_puzzles
+from anyorder.evaluation.accuracy import PuzzleReport, solve_puzzles
 from anyorder.tasks.sudoku import Box, Puzzles, SudokuData, generate
 from anyorder.tasks.sudoku.generator import Grade
 from anyorder.tasks.sudoku.reveal import reveal_order
-from anyorder.tasks.sudoku.symmetry import symmetry_keys
+from anyorder.tasks.sudoku.symmetry import new_puzzles
 from anyorder.training.kinds import Kind
+from anyorder.training.kinds.shared import (
+    HeldOutSet,
+    check_evaluation,
+    describe_puzzles,
+    kept,
+    strategy_parts,
+)
 from anyorder.training.strict import require
 
 if TYPE_CHECKING:
+    import torch
+
     from anyorder.models.transformer import Transformer
     from anyorder.training.settings import TrainSettings
 
@@ -109,10 +117,7 @@ class SudokuEvaluation:
     batch_size: int = 128
 
     def __post_init__(self) -> None:
-        require(self.every_steps is None or self.every_steps >= 1, "evaluation.every_steps must be at least 1")
-        require(self.puzzles >= 0, "evaluation.puzzles must not be negative")
-        require(self.batch_size >= 1, "evaluation.batch_size must be at least 1")
-        require(len(set(self.strategies)) == len(self.strategies), "evaluation.strategies names one twice")
+        check_evaluation(self, "puzzles", "strategies")
 
 
 def task_box(task: SudokuTask) -> Box:
@@ -175,39 +180,18 @@ def held_out(settings: TrainSettings, grade: Grade, data: SudokuData, run_dir: P
     rules, distinct = settings.evaluation, settings.data.distinct
     path = run_dir / f"heldout-{grade}-{rules.seed}-{rules.puzzles}.npz"
     wanted = dataclasses.replace(settings.data, count=rules.puzzles, seed=rules.seed, grade=grade, hard=None)
-    origin = f"{_origin(settings.task, wanted)}, not in {data.fingerprint}"
-    if path.exists():
-        known = Puzzles.load(path)
-        if known.origin == origin:
-            return known
     box = task_box(settings.task)
-    made = _make(box, wanted)
-    met = set(_names(box, data.set.puzzles, distinct))
-    fresh = made.rows(np.array([name not in met for name in _names(box, made.puzzles, distinct)], bool))
-    fresh = dataclasses.replace(fresh, origin=origin)
-    fresh.save(path)
-    return fresh
 
+    def make() -> Puzzles:
+        made = _make(box, wanted)
+        return made.rows(new_puzzles(box, made.puzzles, data.set.puzzles, distinct))
 
-def _names(box: Box, puzzles: np.ndarray, distinct: str) -> list[Any]:
-    """What tells puzzles apart."""
-    return symmetry_keys(box, puzzles).tolist() if distinct == "symmetry" else [bytes(puzzle) for puzzle in puzzles]
+    return kept(path, f"{_origin(settings.task, wanted)}, not in {data.fingerprint}", Puzzles.load, make, "made anew")
 
 
 def _generated(settings: TrainSettings, run_dir: Path, progress: Callable[[int, int], None] | None) -> Puzzles:
-    path, data = run_dir / "data.npz", settings.data
-    origin = _origin(settings.task, data)
-    if path.exists():
-        puzzles = Puzzles.load(path)
-        if puzzles.origin != origin:
-            raise UserError(
-                f"{path} was made by other settings ({puzzles.origin}); delete it, or choose another --run-dir"
-            )
-        return puzzles
-    made = _make(task_box(settings.task), data, progress)
-    puzzles = Puzzles(made.box, made.puzzles, made.solutions, origin=origin)
-    puzzles.save(path)
-    return puzzles
+    make = partial(_make, task_box(settings.task), settings.data, progress)
+    return kept(run_dir / "data.npz", _origin(settings.task, settings.data), Puzzles.load, make, "refused")
 
 
 def _make(box: Box, data: SudokuSource, progress: Callable[[int, int], None] | None = None) -> Puzzles:
@@ -230,56 +214,45 @@ def _origin(task: SudokuTask, data: SudokuSource) -> str:
     return f"{task.box_rows}x{task.box_columns} boxes, {kind}{copies}"
 
 
-@dataclass(frozen=True)
-class HeldOutPuzzles:
-    """Puzzles kept from training, and the strategies to decode them with."""
-
-    name: str
-    puzzles: Puzzles
-    rules: SudokuEvaluation
-
-    def measure(self, model: Transformer, device: torch.device) -> list[dict[str, Any]]:
-        """One record for each strategy: solved share with its 95 % interval, count, evaluations a puzzle."""
-        records = []
-        for name in self.rules.strategies:
-            report = solve_puzzles(
-                model,
-                self.puzzles.box,
-                self.puzzles.puzzles,
-                self.puzzles.solutions,
-                **strategies[name].parts(),
-                seed=self.rules.seed,
-                batch_size=self.rules.batch_size,
-                device=device,
-            )
-            records.append({"puzzles": self.name, "strategy": name, **report.summary()})
-        return records
-
-
-def open_evaluation(settings: TrainSettings, run_dir: Path, data: SudokuData) -> list[HeldOutPuzzles]:
-    """The held-out sets of a run: of every grade, and of every file.
+def held_out_sets(settings: TrainSettings, run_dir: Path, data: SudokuData) -> dict[str, Puzzles]:
+    """The held-out puzzles of a run by name: of every grade, and of every file.
 
     Raises:
-        UserError: an unknown strategy, or a file that cannot be read or that is named like a grade.
+        UserError: a file that cannot be read or that is named like a grade.
+    """
+    rules = settings.evaluation
+    sets: dict[str, Puzzles] = {grade: held_out(settings, grade, data, run_dir) for grade in rules.grades}
+    for name, path in rules.paths.items():
+        require(name not in sets, f"evaluation.paths: {name!r} is the name of a grade; choose another")
+        sets[name] = read_puzzle_set(path, task_box(settings.task)).rows(slice(rules.puzzles))
+    return {name: puzzles for name, puzzles in sets.items() if len(puzzles)}
+
+
+def open_evaluation(settings: TrainSettings, run_dir: Path, data: SudokuData) -> list[HeldOutSet[Puzzles]]:
+    """The held-out sets of a run under each strategy.
+
+    Raises:
+        UserError: an unknown strategy, or as of `held_out_sets`.
     """
     rules: SudokuEvaluation = settings.evaluation
-    unknown = [name for name in rules.strategies if name not in strategies]
-    if unknown:
-        raise UserError(f"evaluation.strategies: unknown {unknown[0]!r}; known: {', '.join(strategies)}")
-    if not rules.puzzles or not rules.strategies:
+    chosen = strategy_parts(rules.strategies)
+    if not rules.puzzles or not chosen:
         return []
-    sets = {grade: held_out(settings, grade, data, run_dir) for grade in rules.grades}
-    for name, path in rules.paths.items():
-        if name in sets:
-            raise UserError(f"evaluation.paths: {name!r} is the name of a grade; choose another")
-        sets[name] = read_puzzle_set(path, task_box(settings.task)).rows(slice(rules.puzzles))
-    return [HeldOutPuzzles(name, puzzles, rules) for name, puzzles in sets.items() if len(puzzles)]
 
+    def answer(model: Transformer, puzzles: Puzzles, device: torch.device, parts: dict[str, Any]) -> PuzzleReport:
+        return solve_puzzles(
+            model,
+            puzzles.box,
+            puzzles.puzzles,
+            puzzles.solutions,
+            **parts,
+            seed=rules.seed,
+            batch_size=rules.batch_size,
+            device=device,
+        )
 
-def describe(data: dict[str, Any]) -> str:
-    """The data settings in words."""
-    source = f"the file {Path(data['path']).name}" if data["path"] else f"generated with seed {data['seed']}"
-    return f"{source}, {'a random symmetry at each use' if data['augment'] else 'used as they are'}"
+    ways = {name: partial(answer, parts=parts) for name, parts in chosen.items()}
+    return [HeldOutSet(name, puzzles, ways) for name, puzzles in held_out_sets(settings, run_dir, data).items()]
 
 
 KIND = Kind(
@@ -291,6 +264,6 @@ KIND = Kind(
     facts=task_facts,
     open_data=open_data,
     open_evaluation=open_evaluation,
-    describe=describe,
+    describe=describe_puzzles,
     drawn=("augment",),
 )

@@ -9,19 +9,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from anyorder.evaluation.sequences import solve_sequences
 from anyorder.tasks.sudoku.sequences import SudokuSequences, Triples
 from anyorder.training.kinds import Kind
-from anyorder.training.kinds.sudoku import SudokuSource, SudokuTask, describe, held_out, read_puzzle_set, task_box
+from anyorder.training.kinds.shared import HeldOutSet, beam_widths, check_evaluation, describe_puzzles
+from anyorder.training.kinds.sudoku import SudokuSource, SudokuTask, held_out_sets, task_box
 from anyorder.training.kinds.sudoku import open_data as open_puzzles
 from anyorder.training.strict import require
 
 if TYPE_CHECKING:
     import torch
 
+    from anyorder.evaluation.accuracy import PuzzleReport
     from anyorder.models.transformer import Transformer
     from anyorder.tasks.sudoku import Puzzles
     from anyorder.training.settings import TrainSettings
@@ -58,16 +61,7 @@ class SudokuArmEvaluation:
     batch_size: int = 128
 
     def __post_init__(self) -> None:
-        require(self.every_steps is None or self.every_steps >= 1, "evaluation.every_steps must be at least 1")
-        require(self.puzzles >= 0, "evaluation.puzzles must not be negative")
-        require(self.batch_size >= 1, "evaluation.batch_size must be at least 1")
-        require(all(beams >= 0 for beams in self.beams), "evaluation.beams must not be negative")
-        require(len(set(self.beams)) == len(self.beams), "evaluation.beams names one twice")
-
-
-def strategy_name(beams: int) -> str:
-    """How a way of decoding is called in records."""
-    return f"beam-{beams}" if beams else "greedy"
+        check_evaluation(self, "puzzles", "beams")
 
 
 def task_facts(task: SudokuArmTask) -> dict[str, Any]:
@@ -99,45 +93,25 @@ def open_data(
     return SudokuSequences(open_puzzles(settings, run_dir, progress), settings.task.order)
 
 
-@dataclass(frozen=True)
-class HeldOutSequences:
-    """Puzzles kept from training, to be answered in sequences."""
-
-    name: str
-    puzzles: Puzzles
-    rules: SudokuArmEvaluation
-
-    def measure(self, model: Transformer, device: torch.device) -> list[dict[str, Any]]:
-        """One record for each beam width: solved share with its 95 % interval, count, evaluations a puzzle."""
-        records = []
-        for beams in self.rules.beams:
-            report = solve_sequences(
-                model,
-                self.puzzles.box,
-                self.puzzles.puzzles,
-                self.puzzles.solutions,
-                beams=beams,
-                batch_size=self.rules.batch_size,
-                device=device,
-            )
-            records.append({"puzzles": self.name, "strategy": strategy_name(beams), **report.summary()})
-        return records
-
-
-def open_evaluation(settings: TrainSettings, run_dir: Path, data: SudokuSequences) -> list[HeldOutSequences]:
-    """The held-out sets of a run: of every grade, and of every file.
-
-    Raises:
-        UserError: a file that cannot be read or that is named like a grade.
-    """
+def open_evaluation(settings: TrainSettings, run_dir: Path, data: SudokuSequences) -> list[HeldOutSet[Puzzles]]:
+    """The held-out sets of the kind "sudoku", to be answered in sequences; errors as of that kind."""
     rules: SudokuArmEvaluation = settings.evaluation
     if not rules.puzzles or not rules.beams:
         return []
-    sets = {grade: held_out(settings, grade, data.data, run_dir) for grade in rules.grades}
-    for name, path in rules.paths.items():
-        require(name not in sets, f"evaluation.paths: {name!r} is the name of a grade; choose another")
-        sets[name] = read_puzzle_set(path, task_box(settings.task)).rows(slice(rules.puzzles))
-    return [HeldOutSequences(name, puzzles, rules) for name, puzzles in sets.items() if len(puzzles)]
+
+    def answer(model: Transformer, puzzles: Puzzles, device: torch.device, beams: int) -> PuzzleReport:
+        return solve_sequences(
+            model,
+            puzzles.box,
+            puzzles.puzzles,
+            puzzles.solutions,
+            beams=beams,
+            batch_size=rules.batch_size,
+            device=device,
+        )
+
+    ways = {name: partial(answer, beams=beams) for name, beams in beam_widths(rules.beams).items()}
+    return [HeldOutSet(name, puzzles, ways) for name, puzzles in held_out_sets(settings, run_dir, data.data).items()]
 
 
 KIND = Kind(
@@ -149,6 +123,6 @@ KIND = Kind(
     facts=task_facts,
     open_data=open_data,
     open_evaluation=open_evaluation,
-    describe=describe,
+    describe=describe_puzzles,
     drawn=("augment",),
 )

@@ -11,20 +11,29 @@ import dataclasses
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from anyorder.core.errors import UserError
-from anyorder.decoding.strategies import strategies
 from anyorder.evaluation.zebra import solve_zebra
 from anyorder.tasks.zebra import KINDS, Layout, Puzzles, Recipe, Size, ZebraData, generate
 from anyorder.tasks.zebra.rules import parse_size
 from anyorder.training.kinds import Kind
+from anyorder.training.kinds.shared import (
+    HeldOutSet,
+    beam_widths,
+    check_evaluation,
+    describe_puzzles,
+    kept,
+    strategy_parts,
+)
 from anyorder.training.strict import require
 
 if TYPE_CHECKING:
     import torch
 
+    from anyorder.evaluation.accuracy import PuzzleReport
     from anyorder.models.transformer import Transformer
     from anyorder.training.settings import TrainSettings
 
@@ -117,13 +126,7 @@ class ZebraEvaluation:
     batch_size: int = 128
 
     def __post_init__(self) -> None:
-        require(self.every_steps is None or self.every_steps >= 1, "evaluation.every_steps must be at least 1")
-        require(self.puzzles >= 0, "evaluation.puzzles must not be negative")
-        require(self.batch_size >= 1, "evaluation.batch_size must be at least 1")
-        require(all(beams >= 0 for beams in self.beams), "evaluation.beams must not be negative")
-        for name in ("strategies", "beams"):
-            values = getattr(self, name)
-            require(len(set(values)) == len(values), f"evaluation.{name} names one twice")
+        check_evaluation(self, "puzzles", "strategies", "beams")
 
 
 def task_facts(task: ZebraTask) -> dict[str, Any]:
@@ -164,84 +167,53 @@ def open_data(settings: TrainSettings, run_dir: Path, progress: Callable[[int, i
 
 
 def _generated(settings: TrainSettings, run_dir: Path, progress: Callable[[int, int], None] | None) -> Puzzles:
-    path, wanted = run_dir / "data.npz", recipe(settings)
-    origin = f"generated: {wanted.name}, seed {settings.data.seed}, {settings.data.count}"
-    if path.exists():
-        puzzles = Puzzles.load(path)
-        if puzzles.origin != origin:
-            raise UserError(
-                f"{path} was made by other settings ({puzzles.origin}); delete it, or choose another --run-dir"
-            )
-        return puzzles
-    made = generate(wanted, settings.data.count, settings.data.seed, workers=os.cpu_count() or 1, progress=progress)
-    # Orders are found anew for what a batch shows, so they need not be kept.
-    puzzles = dataclasses.replace(made, order=None, rule=None, origin=origin)
-    puzzles.save(path)
-    return puzzles
+    data, wanted = settings.data, recipe(settings)
+
+    def make() -> Puzzles:
+        made = generate(wanted, data.count, data.seed, workers=os.cpu_count() or 1, progress=progress)
+        # Orders are found anew for what a batch shows, so they need not be kept.
+        return dataclasses.replace(made, order=None, rule=None)
+
+    origin = f"generated: {wanted.name}, seed {data.seed}, {data.count}"
+    return kept(run_dir / "data.npz", origin, Puzzles.load, make, "refused")
 
 
 def held_out(settings: TrainSettings, data: ZebraData, run_dir: Path) -> Puzzles:
     """Generated puzzles that are no training puzzles nor symmetric copies of one; kept in ``run_dir``."""
     rules, wanted = settings.evaluation, recipe(settings)
     path = run_dir / f"heldout-{rules.seed}-{rules.puzzles}.npz"
+    make = partial(generate, wanted, rules.puzzles, rules.seed, workers=os.cpu_count() or 1, avoid=data.set)
     origin = f"generated: {wanted.name}, seed {rules.seed}, not in {data.set.fingerprint}"
-    if path.exists():
-        known = Puzzles.load(path)
-        if known.origin == origin:
-            return known
-    made = generate(wanted, rules.puzzles, rules.seed, workers=os.cpu_count() or 1, avoid=data.set)
-    fresh = dataclasses.replace(made, origin=origin)
-    fresh.save(path)
-    return fresh
+    return kept(path, origin, Puzzles.load, make, "made anew")
 
 
-@dataclass(frozen=True)
-class HeldOutZebra:
-    """Puzzles kept from training, and the ways to decode them."""
-
-    name: str
-    puzzles: Puzzles
-    layout: Layout
-    rules: ZebraEvaluation
-
-    def measure(self, model: Transformer, device: torch.device) -> list[dict[str, Any]]:
-        """One record for each way: solved share with its 95 % interval, count, evaluations a puzzle."""
-        shared: dict[str, Any] = {"seed": self.rules.seed, "batch_size": self.rules.batch_size, "device": device}
-        if self.layout.answer == "grid":
-            ways = {name: {"parts": strategies[name].parts()} for name in self.rules.strategies}
-        else:
-            ways = {f"beam-{beams}" if beams else "greedy": {"beams": beams} for beams in self.rules.beams}
-        records = []
-        for name, way in ways.items():
-            report = solve_zebra(model, self.layout, self.puzzles, **way, **shared)
-            records.append({"puzzles": self.name, "strategy": name, **report.summary()})
-        return records
-
-
-def open_evaluation(settings: TrainSettings, run_dir: Path, data: ZebraData) -> list[HeldOutZebra]:
-    """The held-out sets of a run: the files named, or else puzzles that are generated.
+def open_evaluation(settings: TrainSettings, run_dir: Path, data: ZebraData) -> list[HeldOutSet[Puzzles]]:
+    """The held-out sets of a run, the files named or else generated ones, under each strategy or beam width.
 
     Raises:
         UserError: an unknown strategy, or a file that cannot be read or does not fit.
     """
     rules: ZebraEvaluation = settings.evaluation
-    unknown = [name for name in rules.strategies if name not in strategies]
-    if unknown:
-        raise UserError(f"evaluation.strategies: unknown {unknown[0]!r}; known: {', '.join(strategies)}")
-    if not rules.puzzles or not (rules.strategies if settings.task.answer == "grid" else rules.beams):
+    chosen: dict[str, dict[str, Any]] = {
+        name: {"parts": parts} for name, parts in strategy_parts(rules.strategies).items()
+    }
+    if settings.task.answer == "triples":
+        chosen = {name: {"beams": beams} for name, beams in beam_widths(rules.beams).items()}
+    if not rules.puzzles or not chosen:
         return []
     sets = {name: Puzzles.load(path).rows(slice(rules.puzzles)) for name, path in rules.paths.items()}
     if not sets:
         sets = {"held-out": held_out(settings, data, run_dir)}
     for puzzles in sets.values():
         data.layout.fits(puzzles)
-    return [HeldOutZebra(name, puzzles, data.layout, rules) for name, puzzles in sets.items() if len(puzzles)]
 
+    def answer(model: Transformer, puzzles: Puzzles, device: torch.device, how: dict[str, Any]) -> PuzzleReport:
+        return solve_zebra(
+            model, data.layout, puzzles, **how, seed=rules.seed, batch_size=rules.batch_size, device=device
+        )
 
-def describe(data: dict[str, Any]) -> str:
-    """The data settings in words."""
-    source = f"the file {Path(data['path']).name}" if data["path"] else f"generated with seed {data['seed']}"
-    return f"{source}, {'a random symmetry at each use' if data['augment'] else 'used as they are'}"
+    ways = {name: partial(answer, how=how) for name, how in chosen.items()}
+    return [HeldOutSet(name, puzzles, ways) for name, puzzles in sets.items() if len(puzzles)]
 
 
 KIND = Kind(
@@ -253,6 +225,6 @@ KIND = Kind(
     facts=task_facts,
     open_data=open_data,
     open_evaluation=open_evaluation,
-    describe=describe,
+    describe=describe_puzzles,
     drawn=("augment",),
 )
