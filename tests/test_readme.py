@@ -10,7 +10,8 @@ import pytest
 
 import anyorder as ao
 from anyorder.cli.app import COMMANDS
-from anyorder.models.transformer import Transformer, TransformerConfig
+from anyorder.models.transformer import Transformer
+from anyorder.models.transformer_config import TransformerConfig
 from anyorder.tasks.sudoku import Box, verify
 
 ROOT = Path(__file__).parents[1]

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from anyorder.models.families.causal import open_causal
     from anyorder.models.families.tokenizers import load_tokenizer
     from anyorder.models.oracle import EnumeratedJoint, MarkovChain
-    from anyorder.models.transformer import Transformer, TransformerConfig
+    from anyorder.models.transformer import Transformer
+    from anyorder.models.transformer_config import TransformerConfig
     from anyorder.planning.budgets import (
         KLASS,
         Draft,
@@ -80,7 +81,8 @@ _HOME = {
     "models.families.causal": ("open_causal",),
     "models.families.tokenizers": ("load_tokenizer",),
     "models.oracle": ("EnumeratedJoint", "MarkovChain"),
-    "models.transformer": ("Transformer", "TransformerConfig"),
+    "models.transformer": ("Transformer",),
+    "models.transformer_config": ("TransformerConfig",),
     "planning.budgets": (
         "Draft",
         "EntropyBelow",

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from anyorder.models.checkpoints import save_pretrained
-from anyorder.models.transformer import Grid, Transformer, TransformerConfig
+from anyorder.models.transformer import Transformer
+from anyorder.models.transformer_config import Grid, TransformerConfig
 from anyorder.tasks.sudoku import Box, Puzzles, generate
 
 BOX = Box(2, 2)

@@ -27,7 +27,8 @@ from anyorder.core.objectives import (
 )
 from anyorder.core.schedules import Cosine, Geometric, Linear, LogLinear, Polynomial
 from anyorder.models.oracle import EnumeratedJoint
-from anyorder.models.transformer import Transformer, TransformerConfig
+from anyorder.models.transformer import Transformer
+from anyorder.models.transformer_config import TransformerConfig
 
 M = 3
 FORMS = [nelbo_over_masks, nelbo_over_counts, nelbo_over_orders]

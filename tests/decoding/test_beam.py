@@ -11,7 +11,8 @@ from tests.decoding.fakes import MASK, HashDenoiser, TableDenoiser, make_canvas
 
 import anyorder as ao
 from anyorder.decoding.beam import beam_search
-from anyorder.models.transformer import Transformer, TransformerConfig
+from anyorder.models.transformer import Transformer
+from anyorder.models.transformer_config import TransformerConfig
 
 M = 3
 

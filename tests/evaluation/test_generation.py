@@ -11,7 +11,8 @@ from torch import Tensor
 from anyorder.core.errors import UserError
 from anyorder.core.tokenizers import ByteTokenizer
 from anyorder.evaluation.generation import AutoregressiveJudge, Judged, Samples, teacher_forced, token_entropy
-from anyorder.models.transformer import Transformer, TransformerConfig
+from anyorder.models.transformer import Transformer
+from anyorder.models.transformer_config import TransformerConfig
 
 BYTES = ByteTokenizer()
 

@@ -16,7 +16,8 @@ from anyorder.experiments.reasoning_trace_scores import _plain_within, _within
 from anyorder.experiments.records import Record, read_record
 from anyorder.experiments.sampled_traces import along, at_step
 from anyorder.models.checkpoints import save_pretrained
-from anyorder.models.transformer import Transformer, TransformerConfig
+from anyorder.models.transformer import Transformer
+from anyorder.models.transformer_config import TransformerConfig
 from anyorder.tasks.arithmetic import TOKENIZER
 
 

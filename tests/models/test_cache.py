@@ -14,7 +14,8 @@ from torch import Tensor
 
 import anyorder as ao
 from anyorder.models.cache import CachedSession
-from anyorder.models.transformer import Grid, Transformer, TransformerConfig
+from anyorder.models.transformer import Transformer
+from anyorder.models.transformer_config import Grid, TransformerConfig
 
 MASK = 10
 SMALL = TransformerConfig(

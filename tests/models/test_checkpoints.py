@@ -19,7 +19,8 @@ from torch import nn
 from anyorder.core.errors import UserError
 from anyorder.models import checkpoints
 from anyorder.models.checkpoints import ASSETS, from_pretrained, push_to_hub, save_pretrained, shipped_models
-from anyorder.models.transformer import Grid, Transformer, TransformerConfig
+from anyorder.models.transformer import Transformer
+from anyorder.models.transformer_config import Grid, TransformerConfig
 
 TASK = {"name": "sudoku", "box_rows": 2, "box_columns": 2}
 

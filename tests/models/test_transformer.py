@@ -10,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anyorder.core.errors import UserError
-from anyorder.models.transformer import Grid, Transformer, TransformerConfig, _rotate
+from anyorder.models.transformer import Transformer
+from anyorder.models.transformer_config import Grid, TransformerConfig
+from anyorder.models.transformer_layers import rotate
 
 SMALL = TransformerConfig(vocab_size=11, mask_token_id=10, layers=2, heads=4, width=32, mlp_width=64)
 GRID = dataclasses.replace(SMALL, positions="grid", grid=Grid(4, 4, 2, 2), length=16, relation_bias=True)
@@ -103,8 +105,8 @@ def test_rotary_scores_depend_on_distances_only() -> None:
     model = network(SMALL)
     query, key = torch.randn(2, 1, 4, 12, 8, generator=torch.Generator().manual_seed(0))
     here, there = (model.phases(torch.arange(12)[None] + offset, torch.float32) for offset in (0, 100))
-    scores = _rotate(query, *here) @ _rotate(key, *here).mT
-    torch.testing.assert_close(scores, _rotate(query, *there) @ _rotate(key, *there).mT, rtol=1e-3, atol=1e-3)
+    scores = rotate(query, *here) @ rotate(key, *here).mT
+    torch.testing.assert_close(scores, rotate(query, *there) @ rotate(key, *there).mT, rtol=1e-3, atol=1e-3)
     assert not torch.allclose(scores, query @ key.mT, atol=0.1)
 
 

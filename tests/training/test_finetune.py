@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from anyorder.core.errors import UserError
-from anyorder.models.transformer import Transformer, TransformerConfig
+from anyorder.models.transformer import Transformer
+from anyorder.models.transformer_config import TransformerConfig
 from anyorder.training.finetune import FinetuneSettings, LoraSettings, Sequences, finetune
 from anyorder.training.settings import AdamWSettings, OptimizerSettings
 

@@ -9,7 +9,8 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from anyorder.models.transformer import Grid, Transformer, TransformerConfig
+from anyorder.models.transformer import Transformer
+from anyorder.models.transformer_config import Grid, TransformerConfig
 from anyorder.training.dropout import dropout_seeds
 from anyorder.training.flops import backward_products, flops, forward_products, optimiser_flops
 from anyorder.training.optimisers import make_optimiser

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from anyorder.models.transformer import Grid, Transformer, TransformerConfig
+from anyorder.models.transformer import Transformer
+from anyorder.models.transformer_config import Grid, TransformerConfig
 from anyorder.training.optimisers import make_optimiser, orthogonalised
 from anyorder.training.settings import AdamWSettings, MuonSettings, OptimizerSettings
 

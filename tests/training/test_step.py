@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from anyorder.models.transformer import Transformer, TransformerConfig
+from anyorder.models.transformer import Transformer
+from anyorder.models.transformer_config import TransformerConfig
 from anyorder.training.batches import StepBatch
 from anyorder.training.dropout import RowDropout, RowSeeds, dropout_seeds
 from anyorder.training.step import MaskedLoss

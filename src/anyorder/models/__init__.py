@@ -6,7 +6,8 @@ distribution exactly; ``from_pretrained``, ``save_pretrained`` and ``push_to_hub
 
 from anyorder.models.checkpoints import from_pretrained, push_to_hub, save_pretrained, shipped_models
 from anyorder.models.oracle import EnumeratedJoint, MarkovChain
-from anyorder.models.transformer import Grid, Transformer, TransformerConfig
+from anyorder.models.transformer import Transformer
+from anyorder.models.transformer_config import Grid, TransformerConfig
 
 __all__ = [
     "EnumeratedJoint",

@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from anyorder.models.transformer import Block, padded_rows
+from anyorder.models.transformer import padded_rows
+from anyorder.models.transformer_layers import Block
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int

@@ -24,7 +24,8 @@ from safetensors.torch import load_file, save_file
 
 from anyorder.core.errors import UserError
 from anyorder.core.files import sync_folder
-from anyorder.models.transformer import Transformer, TransformerConfig
+from anyorder.models.transformer import Transformer
+from anyorder.models.transformer_config import TransformerConfig
 
 ASSETS = Path(__file__).parent / "assets"
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"

@@ -1,7 +1,7 @@
 """One transformer for every model of the library.
 
 A stack of blocks, each ``h <- h + attention(norm(h))`` then ``h <- h + mlp(norm(h))``, closed by a norm and a linear
-head. What differs between families is data in :class:`TransformerConfig`:
+head. What differs between families is data in `TransformerConfig`:
 
 * who attends to whom: ``bidirectional``, ``causal``, or ``block-causal`` (bidirectional inside a block, causal
   between blocks);
@@ -21,11 +21,7 @@ The network is a denoiser: logits are computed at the positions asked for and no
 
 from __future__ import annotations
 
-import dataclasses
-import difflib
 import math
-from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -34,377 +30,16 @@ from torch import Tensor, nn
 
 from anyorder.core.denoiser import StatelessSession
 from anyorder.core.errors import UserError
+from anyorder.models.transformer_layers import Block, GatedMLP, HeadLayer, MixtureMLP, PlainMLP, make_norm
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
     from jaxtyping import Bool, Float, Int
 
     from anyorder.core.canvas import Canvas
     from anyorder.core.denoiser import Session
+    from anyorder.models.transformer_config import TransformerConfig
 
-_CHOICES = {
-    "attention": ("bidirectional", "causal", "block-causal"),
-    "positions": ("rotary", "learned", "grid", "none"),
-    "norm": ("rms", "layer"),
-    "norm_place": ("before", "after"),
-    "mlp": ("gated", "plain"),
-    "activation": ("gelu", "gelu-tanh", "silu", "relu-squared"),
-}
 _GATHER_MULTIPLE = 16
-
-
-@dataclass(frozen=True)
-class Grid:
-    """A board of ``rows`` x ``columns`` cells cut into boxes of ``box_rows`` x ``box_columns``."""
-
-    rows: int
-    columns: int
-    box_rows: int
-    box_columns: int
-
-    def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            _positive(field.name, getattr(self, field.name))
-        if self.rows % self.box_rows or self.columns % self.box_columns:
-            raise UserError(
-                f"grid of {self.rows} x {self.columns} cells cannot be cut into boxes of "
-                f"{self.box_rows} x {self.box_columns}: the box sides must divide the grid sides"
-            )
-
-    def units(self) -> Int[Tensor, "3 cells"]:
-        """The row, column and box of every cell."""
-        cell = torch.arange(self.rows * self.columns)
-        row, column = cell // self.columns, cell % self.columns
-        box = row // self.box_rows * (self.columns // self.box_columns) + column // self.box_columns
-        return torch.stack((row, column, box))
-
-
-@dataclass(frozen=True)
-class Experts:
-    """A mixture of experts in place of the MLP, in all blocks after the first ``dense_blocks``.
-
-    Each token goes to ``active`` of ``count`` gated MLPs of ``width``, those with the highest sigmoid score plus a
-    bias of the expert, out of the best ``open_groups`` of ``groups`` equal groups (a group counts by its two best
-    experts). Their outputs are summed by their scores, which are first divided by their sum and multiplied by
-    ``scale``. ``shared_width`` is that of an MLP that sees every token (0 = none). As in LLaDA2 and DeepSeek-V3.
-    """
-
-    count: int
-    active: int
-    width: int
-    shared_width: int = 0
-    groups: int = 1
-    open_groups: int = 1
-    scale: float = 1.0
-    dense_blocks: int = 0
-
-    def __post_init__(self) -> None:
-        for name in ("count", "active", "width", "groups", "open_groups"):
-            _positive(name, getattr(self, name))
-        if self.count % self.groups or self.open_groups > self.groups:
-            raise UserError(f"experts: {self.count} do not make {self.groups} equal groups, {self.open_groups} open")
-        if self.active > self.count // self.groups * self.open_groups or (
-            self.groups > 1 and self.count < 2 * self.groups
-        ):
-            raise UserError(f"experts: {self.active} cannot be active among those of {self.open_groups} groups")
-        if self.shared_width < 0 or self.dense_blocks < 0:
-            raise UserError("experts: shared_width and dense_blocks must be at least 0")
-
-
-@dataclass(frozen=True)
-class TransformerConfig:
-    """The shape of a :class:`Transformer`; refuses values and names that make no network.
-
-    ``length`` is the longest sequence (0 = no limit, rotary or no positions only), ``mlp_width`` the hidden width of
-    the MLP, ``kv_heads`` 0 means as many as ``heads``, ``head_width`` 0 means ``width / heads``. ``dropout`` acts on
-    the two branches of a block, in training only.
-
-    ``vocab_rows`` is the number of rows of the embedding and the head where some are padding (0 = ``vocab_size``);
-    their logits are given and never chosen. With ``local_reach`` a token sees that many tokens on either side, with
-    rotary phases of base ``local_rotary_base``, except in every ``global_every``-th layer, the first among them.
-    ``first_norm`` false leaves the norm before the first attention out. ``head_layer`` is a linear layer, the
-    activation and a norm before the head. ``rotary_width`` is how much of a head is rotated (0 = all of it).
-    """
-
-    vocab_size: int
-    mask_token_id: int
-    layers: int
-    heads: int
-    width: int
-    mlp_width: int
-    length: int = 0
-    kv_heads: int = 0
-    head_width: int = 0
-    attention: str = "bidirectional"
-    block_size: int = 0
-    positions: str = "rotary"
-    rotary_base: float = 10_000.0
-    rotary_width: int = 0
-    local_reach: int = 0
-    global_every: int = 1
-    local_rotary_base: float = 10_000.0
-    grid: Grid | None = None
-    relation_bias: bool = False
-    norm: str = "rms"
-    norm_epsilon: float = 1e-6
-    norm_place: str = "before"
-    norm_bias: bool = True
-    first_norm: bool = True
-    embedding_norm: bool = False
-    mlp: str = "plain"
-    activation: str = "gelu"
-    experts: Experts | None = None
-    qk_norm: bool = False
-    attention_bias: bool = False
-    output_bias: bool = False
-    mlp_bias: bool = False
-    tied_head: bool = False
-    head_bias: bool = False
-    head_layer: bool = False
-    head_layer_bias: bool = False
-    vocab_rows: int = 0
-    loops: int = 1
-    logits_shift: bool = False
-    dropout: float = 0.0
-
-    def __post_init__(self) -> None:
-        for name in ("vocab_size", "layers", "heads", "width", "mlp_width", "loops", "global_every"):
-            _positive(name, getattr(self, name))
-        for name, choices in _CHOICES.items():
-            if getattr(self, name) not in choices:
-                raise UserError(f"{name} must be one of {', '.join(choices)}; got {getattr(self, name)!r}")
-        if not 0 <= self.mask_token_id < self.vocab_size:
-            raise UserError(f"mask_token_id must lie in [0, vocab_size = {self.vocab_size}); got {self.mask_token_id}")
-        if self.kv_heads < 0 or self.heads % (self.kv_heads or self.heads):
-            raise UserError(f"heads ({self.heads}) must be a multiple of kv_heads ({self.kv_heads})")
-        if not self.head_width and self.width % self.heads:
-            raise UserError(f"width ({self.width}) must be a multiple of heads ({self.heads}), or give head_width")
-        if self.positions == "rotary" and (self.head_width or self.width // self.heads) % 2:
-            raise UserError("rotary positions need an even head width; change width, heads or head_width")
-        if not 0 <= self.dropout < 1:
-            raise UserError(f"dropout must lie in [0, 1); got {self.dropout}")
-        if self.length < 0 or (self.positions == "learned" and not self.length):
-            raise UserError("learned positions need length, the longest sequence, to be at least 1")
-        if (self.positions == "grid") != (self.grid is not None):
-            raise UserError("positions: grid and the grid's sides belong together; give both or neither")
-        if self.relation_bias and self.grid is None:
-            raise UserError("relation_bias needs a grid; set positions: grid")
-        if self.grid is not None and self.length != self.grid.rows * self.grid.columns:
-            raise UserError(f"length ({self.length}) must equal the grid's {self.grid.rows * self.grid.columns} cells")
-        if (self.attention == "block-causal") != (self.block_size > 0):
-            raise UserError("attention: block-causal and block_size belong together; give both or neither")
-        if self.vocab_rows and self.vocab_rows < self.vocab_size:
-            raise UserError(f"vocab_rows ({self.vocab_rows}) must be at least vocab_size ({self.vocab_size}), or 0")
-        if self.attention != "bidirectional" and (self.local_reach or self.norm_place == "after"):
-            raise UserError(f"attention: {self.attention} goes with norm_place: before and without local_reach")
-        if self.rotary_width % 2 or not 0 <= self.rotary_width <= (self.head_width or self.width // self.heads):
-            raise UserError(f"rotary_width must be even and at most the head's width; got {self.rotary_width}")
-        if self.local_reach < 0:
-            raise UserError(f"local_reach must be at least 0; got {self.local_reach}")
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> TransformerConfig:
-        """Read a config from plain values; an unknown name is refused with the nearest known one."""
-        known = {field.name for field in dataclasses.fields(cls)}
-        for name in values:
-            if name not in known:
-                near = difflib.get_close_matches(name, known, n=1)
-                hint = f"; did you mean {near[0]!r}?" if near else ""
-                raise UserError(f"unknown transformer setting {name!r}{hint}")
-        arguments = dict(values)
-        if isinstance(arguments.get("grid"), dict):
-            try:
-                arguments["grid"] = Grid(**arguments["grid"])
-            except TypeError:
-                raise UserError("grid needs exactly rows, columns, box_rows and box_columns") from None
-        if isinstance(arguments.get("experts"), dict):
-            try:
-                arguments["experts"] = Experts(**arguments["experts"])
-            except TypeError:
-                known = ", ".join(field.name for field in dataclasses.fields(Experts))
-                raise UserError(f"experts needs count, active and width, and knows {known}") from None
-        try:
-            return cls(**arguments)
-        except TypeError as error:
-            reason = str(error).replace("TransformerConfig.__init__() ", "")
-            raise UserError(f"transformer settings: {reason}") from None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, as :meth:`from_dict` reads them."""
-        return dataclasses.asdict(self)
-
-    def flops_per_token(self, length: int) -> float:
-        """Multiply-adds times two for one token's forward pass through the blocks, attending over ``length`` tokens."""
-        head_width = self.head_width or self.width // self.heads
-        kv_heads = self.kv_heads or self.heads
-        projections = self.width * head_width * (2 * self.heads + 2 * kv_heads)
-        mlp = self.layers * self.width * self.mlp_width * (3 if self.mlp == "gated" else 2)
-        if self.experts is not None:
-            mixed = max(self.layers - self.experts.dense_blocks, 0)
-            each = self.experts.active * self.experts.width + self.experts.shared_width
-            mlp = mlp * (self.layers - mixed) // self.layers + mixed * self.width * (3 * each + self.experts.count)
-        scores = 2 * length * self.heads * head_width
-        return 2.0 * self.loops * (self.layers * (projections + scores) + mlp)
-
-
-class Attention(nn.Module):
-    """Grouped-query attention with fused projections; bias terms and masks arrive as one additive or boolean mask."""
-
-    def __init__(self, config: TransformerConfig) -> None:
-        super().__init__()
-        self.heads, self.kv_heads = config.heads, config.kv_heads or config.heads
-        self.head_width = config.head_width or config.width // config.heads
-        self.query_width, self.kv_width = self.heads * self.head_width, self.kv_heads * self.head_width
-        self.qkv = nn.Linear(config.width, self.query_width + 2 * self.kv_width, bias=config.attention_bias)
-        self.out = nn.Linear(self.query_width, config.width, bias=config.output_bias)
-        self.query_norm = nn.RMSNorm(self.head_width, config.norm_epsilon) if config.qk_norm else None
-        self.key_norm = nn.RMSNorm(self.head_width, config.norm_epsilon) if config.qk_norm else None
-
-    def forward(self, hidden: Tensor, mask: Tensor | None, phases: tuple[Tensor, Tensor] | None) -> Tensor:
-        query, key, value = self.project(hidden, (hidden.shape[0], hidden.shape[1]), phases)
-        return self.out(self.mix(query, key, value, mask))
-
-    def project(
-        self, hidden: Tensor, shape: tuple[int, int], phases: tuple[Tensor, Tensor] | None
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries, keys and values (batch, heads, length, head width) from the first batch x length rows of hidden."""
-        batch, length = shape
-        projected = self.qkv(hidden).flatten(0, -2)[: batch * length]
-        query, key, value = (
-            part.view(batch, length, -1, self.head_width).transpose(1, 2)
-            for part in projected.split((self.query_width, self.kv_width, self.kv_width), dim=-1)
-        )
-        if self.query_norm is not None and self.key_norm is not None:
-            query, key = self.query_norm(query), self.key_norm(key)
-        if phases is not None:
-            query, key = _rotate(query, *phases), _rotate(key, *phases)
-        return query, key, value
-
-    def mix(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
-        """What the queries gather, (batch, length, heads x head width)."""
-        mixed = F.scaled_dot_product_attention(
-            query, key, value, attn_mask=mask, enable_gqa=self.kv_heads != self.heads
-        )
-        return mixed.transpose(1, 2).reshape(query.shape[0], query.shape[2], self.query_width)
-
-
-class GatedMLP(nn.Module):
-    """``down(activation(gate(h)) * up(h))``; with ``silu`` this is SwiGLU (Shazeer 2020)."""
-
-    def __init__(self, config: TransformerConfig) -> None:
-        super().__init__()
-        self.activation = _activation(config.activation)
-        self.gate = nn.Linear(config.width, config.mlp_width, bias=config.mlp_bias)
-        self.up = nn.Linear(config.width, config.mlp_width, bias=config.mlp_bias)
-        self.down = nn.Linear(config.mlp_width, config.width, bias=config.mlp_bias)
-
-    def forward(self, hidden: Tensor) -> Tensor:
-        return self.down(self.activation(self.gate(hidden)) * self.up(hidden))
-
-
-class PlainMLP(nn.Module):
-    """``down(activation(up(h)))``."""
-
-    def __init__(self, config: TransformerConfig) -> None:
-        super().__init__()
-        self.activation = _activation(config.activation)
-        self.up = nn.Linear(config.width, config.mlp_width, bias=config.mlp_bias)
-        self.down = nn.Linear(config.mlp_width, config.width, bias=config.mlp_bias)
-
-    def forward(self, hidden: Tensor) -> Tensor:
-        return self.down(self.activation(self.up(hidden)))
-
-
-class MixtureMLP(nn.Module):
-    """A mixture of experts; see :class:`Experts`. Tokens are routed in float32, whatever the weights are in."""
-
-    def __init__(self, config: TransformerConfig, experts: Experts) -> None:
-        super().__init__()
-        self.experts = experts
-        self.activation = _activation(config.activation)
-        self.router = nn.Parameter(torch.empty(experts.count, config.width))
-        self.router_bias = nn.Parameter(torch.zeros(experts.count), requires_grad=False)
-        self.gate = nn.Parameter(torch.empty(experts.count, experts.width, config.width))
-        self.up = nn.Parameter(torch.empty(experts.count, experts.width, config.width))
-        self.down = nn.Parameter(torch.empty(experts.count, config.width, experts.width))
-        shared = (
-            dataclasses.replace(config, mlp_width=experts.shared_width, experts=None) if experts.shared_width else None
-        )
-        self.shared = None if shared is None else GatedMLP(shared)
-
-    def reset_parameters(self) -> None:
-        """Draw the starting weights; the output matrices start at zero."""
-        for weight in (self.router, self.gate, self.up):
-            nn.init.normal_(weight, std=weight.shape[-1] ** -0.5)
-        nn.init.zeros_(self.down)
-        nn.init.zeros_(self.router_bias)
-
-    def forward(self, hidden: Tensor) -> Tensor:
-        rows = hidden.reshape(-1, hidden.shape[-1])
-        chosen, share = self._route(rows)
-        mixed = torch.zeros_like(rows)
-        for expert in chosen.unique().tolist():
-            row, place = (chosen == expert).nonzero(as_tuple=True)
-            part = rows[row]
-            part = self.activation(F.linear(part, self.gate[expert])) * F.linear(part, self.up[expert])
-            weighted = F.linear(part, self.down[expert]) * share[row, place, None].to(rows.dtype)
-            mixed = mixed.index_add(0, row, weighted)
-        mixed = mixed.view_as(hidden)
-        return mixed if self.shared is None else mixed + self.shared(hidden)
-
-    def _route(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """The experts of every row and their shares, both (n, active)."""
-        experts = self.experts
-        score = F.linear(rows.float(), self.router.float()).sigmoid()
-        ranked = score + self.router_bias.float()
-        if experts.groups > 1:
-            grouped = ranked.view(len(rows), experts.groups, -1)
-            best = grouped.topk(2, dim=-1).values.sum(-1).topk(experts.open_groups, dim=-1).indices
-            shut = torch.ones_like(grouped[:, :, 0], dtype=torch.bool).scatter(1, best, False)
-            ranked = grouped.masked_fill(shut[:, :, None], -math.inf).flatten(1)
-        chosen = ranked.topk(experts.active, dim=-1).indices
-        share = score.gather(1, chosen)
-        if experts.active > 1:
-            share = share / (share.sum(-1, keepdim=True) + 1e-20)
-        return chosen, share * experts.scale
-
-
-class Block(nn.Module):
-    """One residual block, the ``index``-th; its norms stand before its branches or after them."""
-
-    def __init__(self, config: TransformerConfig, index: int = 0) -> None:
-        super().__init__()
-        self.after = config.norm_place == "after"
-        self.local = config.local_reach > 0 and index % config.global_every > 0
-        self.attention_norm = _norm(config) if index or config.first_norm else nn.Identity()
-        self.attention = Attention(config)
-        self.mlp_norm = _norm(config)
-        if config.experts is not None and index >= config.experts.dense_blocks:
-            self.mlp: nn.Module = MixtureMLP(config, config.experts)
-        else:
-            self.mlp = GatedMLP(config) if config.mlp == "gated" else PlainMLP(config)
-        self.dropout = nn.Dropout(config.dropout)
-
-    def forward(self, hidden: Tensor, mask: Tensor | None, phases: tuple[Tensor, Tensor] | None) -> Tensor:
-        if self.after:
-            hidden = self.attention_norm(hidden + self.dropout(self.attention(hidden, mask, phases)))
-            return self.mlp_norm(hidden + self.dropout(self.mlp(hidden)))
-        hidden = hidden + self.dropout(self.attention(self.attention_norm(hidden), mask, phases))
-        return hidden + self.dropout(self.mlp(self.mlp_norm(hidden)))
-
-
-class HeadLayer(nn.Module):
-    """``norm(activation(dense(h)))``, between the last block and the head."""
-
-    def __init__(self, config: TransformerConfig) -> None:
-        super().__init__()
-        self.dense = nn.Linear(config.width, config.width, bias=config.head_layer_bias)
-        self.activation = _activation(config.activation)
-        self.norm = _norm(config)
-
-    def forward(self, hidden: Tensor) -> Tensor:
-        return self.norm(self.activation(self.dense(hidden)))
 
 
 class Transformer(nn.Module):
@@ -423,7 +58,7 @@ class Transformer(nn.Module):
         self.task: dict[str, Any] | None = None
         rows = config.vocab_rows or config.vocab_size
         self.embedding = nn.Embedding(rows, config.width)
-        self.embedding_norm = _norm(config) if config.embedding_norm else None
+        self.embedding_norm = make_norm(config) if config.embedding_norm else None
         self.position_embedding = nn.Embedding(config.length, config.width) if config.positions == "learned" else None
         self.unit_embedding: nn.ParameterList | None = None
         self.relation_bias: nn.Parameter | None = None
@@ -437,7 +72,7 @@ class Transformer(nn.Module):
                 self.register_buffer("relation", relation.sum(0), persistent=False)
                 self.relation_bias = nn.Parameter(torch.empty(config.heads, 8))
         self.blocks = nn.ModuleList(Block(config, index) for index in range(config.layers))
-        self.norm = _norm(config) if config.norm_place == "before" else nn.Identity()
+        self.norm = make_norm(config) if config.norm_place == "before" else nn.Identity()
         self.head_layer = HeadLayer(config) if config.head_layer else None
         self.head = None if config.tied_head else nn.Linear(config.width, rows, bias=config.head_bias)
         self.head_bias = nn.Parameter(torch.zeros(rows)) if config.tied_head and config.head_bias else None
@@ -614,39 +249,3 @@ def token_positions(tokens: Tensor, attention_mask: Tensor | None) -> Tensor:
     if attention_mask is None:
         return torch.arange(tokens.shape[1], device=tokens.device).expand(tokens.shape)
     return (attention_mask.long().cumsum(1) - 1).clamp(min=0)
-
-
-def _rotate(vector: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
-    if cosine.shape[-1] < vector.shape[-1]:
-        turned, still = vector.tensor_split((cosine.shape[-1],), dim=-1)
-        return torch.cat((_rotate(turned, cosine, sine), still), dim=-1)
-    first, second = vector.chunk(2, dim=-1)
-    return vector * cosine + torch.cat((-second, first), dim=-1) * sine
-
-
-def _activation(name: str) -> Callable[[Tensor], Tensor]:
-    match name:
-        case "gelu":
-            return F.gelu
-        case "gelu-tanh":
-            return partial(F.gelu, approximate="tanh")
-        case "silu":
-            return F.silu
-        case _:
-            return _relu_squared
-
-
-def _relu_squared(hidden: Tensor) -> Tensor:
-    """So et al. 2021, "Primer": as good as GELU, at a fraction of its cost on a CPU."""
-    return F.relu(hidden).square()
-
-
-def _norm(config: TransformerConfig) -> nn.Module:
-    if config.norm == "rms":
-        return nn.RMSNorm(config.width, config.norm_epsilon)
-    return nn.LayerNorm(config.width, config.norm_epsilon, bias=config.norm_bias)
-
-
-def _positive(name: str, value: object) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise UserError(f"{name} must be a whole number of at least 1; got {value!r}")

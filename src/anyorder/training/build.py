@@ -15,7 +15,8 @@ from torch import nn
 from torch.distributed.fsdp import FSDPModule, fully_shard
 
 from anyorder.core.errors import UserError
-from anyorder.models.transformer import Transformer, TransformerConfig
+from anyorder.models.transformer import Transformer
+from anyorder.models.transformer_config import TransformerConfig
 from anyorder.training.kinds import find_kind
 from anyorder.training.seeds import derived_seed
 from anyorder.training.settings import TrainSettings

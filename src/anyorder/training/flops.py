@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from anyorder.models.transformer import TransformerConfig
+from anyorder.models.transformer_config import TransformerConfig
 from anyorder.training.optimisers import MuonAdamW
 
 

@@ -12,7 +12,8 @@ from tests.models.families import checkpoints as tiny
 from torch import Tensor
 
 import anyorder as ao
-from anyorder.models.transformer import Block, Experts, MixtureMLP
+from anyorder.models.transformer_config import Experts
+from anyorder.models.transformer_layers import Block, MixtureMLP
 
 
 @pytest.fixture(scope="module")

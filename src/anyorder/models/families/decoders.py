@@ -11,7 +11,7 @@ from typing import Any
 
 from anyorder.models.families.family import ACTIVATIONS, Family, Piece, Settings, Table
 from anyorder.models.families.family import MOST_LAYERS as LAYERS
-from anyorder.models.transformer import TransformerConfig
+from anyorder.models.transformer_config import TransformerConfig
 
 _LAYER = "model.layers.{i}."
 _DREAM = "Ye et al. 2025, Dream 7B (2508.15487)"

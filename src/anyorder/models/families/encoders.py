@@ -13,7 +13,7 @@ from typing import Any
 
 from anyorder.models.families.family import ACTIVATIONS, Family, Piece, Settings, Table
 from anyorder.models.families.family import MOST_LAYERS as LAYERS
-from anyorder.models.transformer import TransformerConfig
+from anyorder.models.transformer_config import TransformerConfig
 
 _BERT = "bert.encoder.layer.{i}."
 _MODERN = "model.layers.{i}."

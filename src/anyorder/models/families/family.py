@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from anyorder.core.errors import UserError
-from anyorder.models.transformer import TransformerConfig
+from anyorder.models.transformer_config import TransformerConfig
 
 MOST = 2**24
 """The largest number that a setting may have: above any network's, and no product of two of them overflows."""

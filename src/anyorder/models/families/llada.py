@@ -9,7 +9,7 @@ from typing import Any
 
 from anyorder.models.families.family import MOST_LAYERS as LAYERS
 from anyorder.models.families.family import Family, Piece, Settings, Table
-from anyorder.models.transformer import TransformerConfig
+from anyorder.models.transformer_config import TransformerConfig
 
 _BLOCK = "model.transformer.blocks.{i}."
 

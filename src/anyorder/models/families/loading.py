@@ -23,7 +23,8 @@ from anyorder.core.errors import UserError
 from anyorder.models.families import FAMILIES
 from anyorder.models.families.family import Family, Piece, Settings, read_json
 from anyorder.models.families.special import SpecialTokens, Vocabulary, special_tokens
-from anyorder.models.transformer import Transformer, TransformerConfig
+from anyorder.models.transformer import Transformer
+from anyorder.models.transformer_config import TransformerConfig
 
 INDEX, SINGLE = "model.safetensors.index.json", "model.safetensors"
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")

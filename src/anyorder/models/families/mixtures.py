@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from anyorder.models.families.family import ACTIVATIONS, MOST_LAYERS, Family, Piece, Settings, Table
-from anyorder.models.transformer import Experts, TransformerConfig
+from anyorder.models.transformer_config import Experts, TransformerConfig
 
 MOST_EXPERTS = 4096
 _LAYER = "model.layers.{i}."
