@@ -141,7 +141,9 @@ def run_facts(
 def _command(argv: Sequence[str]) -> str:
     """The command line, of paths outside the working directory their names alone: where they lie says nothing."""
     words = (Path(word).name if word.startswith(("/", "../")) else word for word in argv[1:])
-    return shlex.join([Path(argv[0]).name, *words])
+    program = Path(argv[0])
+    # `python -m anyorder...` is the command by another name
+    return shlex.join(["anyorder" if program.name == "__main__.py" else program.name, *words])
 
 
 def device_facts(device: torch.device | str) -> dict[str, Any]:
