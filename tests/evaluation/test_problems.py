@@ -95,6 +95,8 @@ def test_the_batch_size_changes_nothing():
     two = solve_problems(Knows(), PROBLEMS, *HOLES, parts, batch_size=1, seed=3)
     assert list(one.traces) == list(two.traces)
     assert one.nfe.tolist() == two.nfe.tolist()
+    with pytest.raises(UserError, match="batch size"):
+        solve_problems(Knows(), PROBLEMS, *HOLES, parts, batch_size=0)
 
 
 def test_no_problems_at_all():

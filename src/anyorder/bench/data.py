@@ -12,19 +12,14 @@ from __future__ import annotations
 
 import itertools
 import statistics
-import time
-from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from anyorder.bench.result import BenchResult
+from anyorder.bench.rounds import PEER, Progress, timed, times_peer
 from anyorder.core.errors import UserError
 from anyorder.tasks.sudoku import STRATEGIES, Box, Puzzles, count_solutions, generate, solve_many, symmetry_keys
-
-Progress = Callable[[str, int, int], None]
-PEER = "Glucose 4 (python-sat)"
 
 
 def bench_data(
@@ -67,27 +62,21 @@ def bench_data(
 def _round(box: Box, peer: SatSolver, count: int, sample: int, seed: int) -> tuple[dict[str, float], Puzzles]:
     """Puzzles a second of each thing measured, and the puzzles made by strategy."""
     figures: dict[str, float] = {}
-    logic, figures["generate, logic"] = _timed(lambda: generate(box, count, seed, workers=1), count)
-    mixed, figures["generate, any grade"] = _timed(lambda: generate(box, count, seed, grade="any", workers=1), count)
+    logic, figures["generate, logic"] = timed(lambda: generate(box, count, seed, workers=1), count)
+    mixed, figures["generate, any grade"] = timed(lambda: generate(box, count, seed, grade="any", workers=1), count)
     chosen = np.concatenate((logic.puzzles[: sample - sample // 2], mixed.puzzles[: sample // 2]))
-    _, figures["strategies"] = _timed(lambda: solve_many(box, mixed.puzzles), count)
-    ours, figures["search"] = _timed(lambda: count_solutions(box, chosen), sample)
-    theirs, figures[PEER] = _timed(lambda: [peer.count(puzzle) for puzzle in chosen], sample)
+    _, figures["strategies"] = timed(lambda: solve_many(box, mixed.puzzles), count)
+    ours, figures["search"] = timed(lambda: count_solutions(box, chosen), sample)
+    theirs, figures[PEER] = timed(lambda: [peer.count(puzzle) for puzzle in chosen], sample)
     if ours.tolist() != theirs:
         raise UserError("search and SAT solver count different numbers of solutions; this is a fault of the program")
     return figures, logic
 
 
-def _timed(work: Callable[[], Any], count: int) -> tuple[Any, float]:
-    started = time.perf_counter()
-    result = work()
-    return result, count / (time.perf_counter() - started)
-
-
 def _result(box: Box, rounds: list[dict[str, float]], made: list[Puzzles], count: int, seed: int) -> BenchResult:
     speed = {name: statistics.median(one[name] for one in rounds) for name in rounds[0]}
     rows = [
-        {"what": name, "puzzles_per_second": round(speed[name]), "core": 1, "times_peer": _times_peer(rounds, name)}
+        {"what": name, "puzzles_per_second": round(speed[name]), "core": 1, "times_peer": times_peer(rounds, name)}
         for name in rounds[0]
     ]
     puzzles = np.concatenate([one.puzzles for one in made])
@@ -129,13 +118,6 @@ def _result(box: Box, rounds: list[dict[str, float]], made: list[Puzzles], count
         },
         data={"name": made[0].origin, "count": len(puzzles), "fingerprint": made[0].fingerprint},
     )
-
-
-def _times_peer(rounds: list[dict[str, float]], name: str) -> float | None:
-    """How many times the peer's speed, where both did the same work."""
-    if name not in ("search", PEER):
-        return None
-    return statistics.median(one[name] / one[PEER] for one in rounds)
 
 
 def _histogram(values: NDArray[np.int64]) -> dict[str, int]:

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 from anyorder.bench.result import BenchResult
+from anyorder.bench.rounds import Progress
 from anyorder.core.canvas import Canvas
 from anyorder.core.errors import UserError
 from anyorder.decoding import decode
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from anyorder.models.transformer import Transformer
 
 SEED = 577_215  # of the puzzles; no training set uses it
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(eq=False)

@@ -25,6 +25,7 @@ from typing import Any
 import torch
 
 from anyorder.bench.result import BenchResult
+from anyorder.bench.rounds import Progress
 from anyorder.core.errors import UserError
 from anyorder.training.batches import StepBatch, step_batch
 from anyorder.training.flops import Product, backward_products, flops, forward_products, optimiser_flops
@@ -32,7 +33,6 @@ from anyorder.training.kinds.sudoku import SudokuEvaluation
 from anyorder.training.loop import Trainer, opened_trainer
 from anyorder.training.settings import CheckpointSettings, TrainSettings, load_settings
 
-Progress = Callable[[str, int, int], None]
 Timer = Callable[[Callable[[], Any]], float]
 
 

@@ -11,19 +11,16 @@ from __future__ import annotations
 
 import itertools
 import statistics
-import time
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
 from anyorder.bench.result import BenchResult
+from anyorder.bench.rounds import PEER, Progress, timed, times_peer
 from anyorder.core.errors import UserError
 from anyorder.tasks.zebra import Puzzle, Puzzles, Recipe, Size, count_solutions, generate, solve_arrays
 from anyorder.tasks.zebra.rules import holds
 
-Progress = Callable[[str, int, int], None]
-PEER = "Glucose 4 (python-sat)"
 SIZES = (Size(4, 4), Size(5, 5), Size(6, 6))
 
 
@@ -69,21 +66,15 @@ def bench_zebra(
 def _round(size: Size, count: int, sample: int, seed: int) -> tuple[dict[str, float], Puzzles]:
     """Puzzles a second of each thing measured, and the puzzles."""
     figures: dict[str, float] = {}
-    puzzles, figures["generate"] = _timed(lambda: generate(Recipe((size,)), count, seed, workers=1), count)
+    puzzles, figures["generate"] = timed(lambda: generate(Recipe((size,)), count, seed, workers=1), count)
     arrays = puzzles.houses, puzzles.attributes, puzzles.clues
-    _, figures["deduce"] = _timed(lambda: solve_arrays(*arrays), count)
+    _, figures["deduce"] = timed(lambda: solve_arrays(*arrays), count)
     chosen = [puzzles.puzzle(row) for row in range(sample)]
-    ours, figures["search"] = _timed(lambda: count_solutions(chosen), sample)
-    theirs, figures[PEER] = _timed(lambda: [sat_count(puzzle) for puzzle in chosen], sample)
+    ours, figures["search"] = timed(lambda: count_solutions(chosen), sample)
+    theirs, figures[PEER] = timed(lambda: [sat_count(puzzle) for puzzle in chosen], sample)
     if ours.tolist() != theirs:
         raise UserError("search and SAT solver count different numbers of solutions; this is a fault of the program")
     return figures, puzzles
-
-
-def _timed(work: Callable[[], Any], count: int) -> tuple[Any, float]:
-    started = time.perf_counter()
-    result = work()
-    return result, count / (time.perf_counter() - started)
 
 
 def _result(rounds: list[dict[str, dict[str, float]]], made: dict[str, list[Puzzles]]) -> BenchResult:
@@ -91,8 +82,7 @@ def _result(rounds: list[dict[str, dict[str, float]]], made: dict[str, list[Puzz
     for size in made:
         for what in rounds[0][size]:
             speed = statistics.median(one[size][what] for one in rounds)
-            ratio = statistics.median(one[size][what] / one[size][PEER] for one in rounds)
-            told = ratio if what in ("search", PEER) else None
+            told = times_peer([one[size] for one in rounds], what)
             rows.append({"size": size, "what": what, "puzzles_per_second": round(speed), "times_peer": told})
     sets = [one for several in made.values() for one in several]
     unique = [count_solutions([one.puzzle(row) for row in range(len(one))]) == 1 for one in sets]

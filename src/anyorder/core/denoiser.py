@@ -14,6 +14,7 @@ things are optional:
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
@@ -22,7 +23,7 @@ import torch
 from anyorder.core.errors import UserError
 
 if TYPE_CHECKING:
-    from jaxtyping import Bool, Float32, Int64
+    from jaxtyping import Bool, Float32, Float64, Int64
     from torch import Tensor
 
     from anyorder.core.canvas import Canvas
@@ -58,6 +59,30 @@ class Denoiser(Protocol):
             at: where logits are wanted.
         """
         ...
+
+
+class FromConditionals(ABC):
+    """A denoiser by its conditional laws: its logits are their logarithms."""
+
+    @abstractmethod
+    def conditionals(
+        self,
+        tokens: Int64[Tensor, "batch length"],
+        *,
+        attention_mask: Bool[Tensor, "batch length"] | None = None,
+        at: Bool[Tensor, "batch length"],
+    ) -> Float64[Tensor, "n vocab"]:
+        """P(x^i = v | evidence) in float64, for the positions of ``at``, row-major."""
+
+    def __call__(
+        self,
+        tokens: Int64[Tensor, "batch length"],
+        *,
+        attention_mask: Bool[Tensor, "batch length"] | None = None,
+        at: Bool[Tensor, "batch length"],
+    ) -> Float32[Tensor, "n vocab"]:
+        """Log-probabilities in float32 at the positions of ``at``, row-major."""
+        return self.conditionals(tokens, attention_mask=attention_mask, at=at).log().float()
 
 
 @runtime_checkable

@@ -103,9 +103,11 @@ def solve_problems(
         progress: called with (done, total) after every batch.
 
     Raises:
-        UserError: a model of another vocabulary.
+        UserError: a model of another vocabulary, or a batch size below 1.
     """
     check_byte_model(model)
+    if batch_size < 1:
+        raise UserError(f"the batch size must be at least 1, not {batch_size}")
     total, seeds = len(problems), row_seeds(seed, len(problems))
     reports = []
     for start in range(0, total, batch_size):

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from anyorder.core.canvas import Canvas
-from anyorder.core.errors import UserError
 from anyorder.core.randomness import row_seeds
 from anyorder.decoding.decoder import stream
-from anyorder.tasks.sudoku import Box, Puzzles, generate
+from anyorder.experiments.puzzles import box_of
+from anyorder.tasks.sudoku import Puzzles, generate
 from anyorder.tasks.sudoku.rules import verify_many
 
 if TYPE_CHECKING:
@@ -35,10 +35,7 @@ def logic_puzzles(model: Transformer, count: int, seed: int) -> Puzzles:
     Raises:
         UserError: the model is no Sudoku model.
     """
-    task = model.task
-    if not task or task.get("name") != "sudoku":
-        raise UserError("the model is no Sudoku model; name one that is")
-    box = Box(task["box_rows"], task["box_columns"])
+    box = box_of(model)
     # Small boxes have few puzzles that are no symmetric copies of each other.
     return generate(box, count, seed, grade="logic", distinct="symmetry" if box.size >= 9 else "puzzle")
 

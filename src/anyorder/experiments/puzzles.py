@@ -90,16 +90,21 @@ def read(path: Path, *, limit: int | None = None, grade: bool = True) -> PuzzleS
     return puzzles.graded() if grade else puzzles
 
 
+def box_of(model: Transformer) -> Box:
+    """The box shape that a Sudoku model was made for. Raises ``UserError`` for any other model."""
+    task = model.task
+    if not task or task.get("name") != "sudoku":
+        raise UserError("the model is no Sudoku model; name one that is")
+    return Box(task["box_rows"], task["box_columns"])
+
+
 def unseen(model: Transformer, count: int, seed: int, progress: Callable[[int, int], None] | None = None) -> PuzzleSet:
     """New puzzles of the box shape that a Sudoku model was made for, graded.
 
     Raises:
         UserError: the model is no Sudoku model.
     """
-    task = model.task
-    if not task or task.get("name") != "sudoku":
-        raise UserError("the model is no Sudoku model; name one that is")
-    box = Box(task["box_rows"], task["box_columns"])
+    box = box_of(model)
     # Small boxes have few puzzles that are no symmetric copies; a copy is still another puzzle to a network.
     made = generate(box, count, seed, grade="any", distinct="puzzle", progress=progress)
     return PuzzleSet(f"generated, seed {seed}", made.box, made.puzzles, made.solutions).graded()

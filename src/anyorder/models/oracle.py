@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from anyorder.core.denoiser import FromConditionals
 from anyorder.core.errors import UserError
 
 if TYPE_CHECKING:
@@ -162,7 +163,7 @@ class EnumeratedJoint:
         return self.sequences[index]
 
 
-class MarkovChain:
+class MarkovChain(FromConditionals):
     """A homogeneous Markov chain on tokens 0..m-1, for sequences of any length; the mask token is m.
 
     ``initial`` (m,) and ``transition`` (m, m), rows from, columns to; each is normalised. Raises ``UserError`` for
@@ -186,16 +187,6 @@ class MarkovChain:
         while len(self._powers) <= length:
             self._powers = torch.cat((self._powers, (self._powers[-1] @ self.transition)[None]))
         return self._powers.to(device)
-
-    def __call__(
-        self,
-        tokens: Int[Tensor, "b L"],
-        *,
-        attention_mask: Bool[Tensor, "b L"] | None = None,
-        at: Bool[Tensor, "b L"],
-    ) -> Float[Tensor, "n v"]:
-        """Log-probabilities in float32 at the positions of ``at``, row-major."""
-        return self.conditionals(tokens, attention_mask=attention_mask, at=at).log().float()
 
     def conditionals(
         self,

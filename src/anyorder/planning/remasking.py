@@ -108,7 +108,31 @@ class WinoState(NamedTuple):
 
 
 @dataclass(frozen=True)
-class MaskPredict:
+class _Revisiting:
+    """A rule of T steps a window that asks every position of it again, and decides a growing share of them."""
+
+    steps: int
+    schedule: NoiseSchedule = Linear()  # noqa: RUF009 (frozen)
+
+    def __post_init__(self) -> None:
+        check_count(self, "steps", self.steps)
+        check_schedule(self, self.schedule)
+
+    def init(self, progress: Progress) -> WindowState:
+        return _first(progress)
+
+    def limit(self, progress: Progress) -> Int64[Tensor, " rows"]:
+        return self.steps * stage_count(progress)
+
+    def reopen(self, progress: Progress) -> Bool[Tensor, "rows length"]:
+        return progress.window & ~progress.undecided
+
+    def count(self, progress: Progress, state: WindowState) -> tuple[Quota, WindowState]:
+        return _decided_share(progress, state, self.schedule, self.steps)
+
+
+@dataclass(frozen=True)
+class MaskPredict(_Revisiting):
     """Predict every target position at every step and keep the best.
 
     Step k of T leaves floor(N (1 - alpha_s)), s = 1 - (k+1)/T, of a window's N positions undecided: the last ones of
@@ -120,25 +144,6 @@ class MaskPredict:
         schedule: alpha; rescaled so that everything is masked at t = 1.
     """
 
-    steps: int
-    schedule: NoiseSchedule = Linear()  # noqa: RUF009 (frozen)
-
-    def __post_init__(self) -> None:
-        check_count(self, "steps", self.steps)
-        check_schedule(self, self.schedule)
-
-    def init(self, progress: Progress) -> WindowState:
-        return _first(progress)
-
-    def limit(self, progress: Progress) -> Int64[Tensor, " rows"]:
-        return self.steps * stage_count(progress)
-
-    def reopen(self, progress: Progress) -> Bool[Tensor, "rows length"]:
-        return progress.window & ~progress.undecided
-
-    def count(self, progress: Progress, state: WindowState) -> tuple[Quota, WindowState]:
-        return _decided_share(progress, state, self.schedule, self.steps)
-
     def __call__(
         self, board: Board, chosen: Bool[Tensor, "rows length"], drawn: Drawn, state: WindowState
     ) -> tuple[Revision, WindowState]:
@@ -146,7 +151,7 @@ class MaskPredict:
 
 
 @dataclass(frozen=True)
-class P2:
+class P2(_Revisiting):
     """Path planning with the denoiser as its own planner.
 
     Step k of T leaves floor(N (1 - alpha_s)) of a window's N positions undecided, as `MaskPredict` does, but a decided
@@ -157,25 +162,6 @@ class P2:
         steps: T.
         schedule: alpha; kappa(k / T) of the source is alpha there. Rescaled so that everything is masked at t = 1.
     """
-
-    steps: int
-    schedule: NoiseSchedule = Linear()  # noqa: RUF009 (frozen)
-
-    def __post_init__(self) -> None:
-        check_count(self, "steps", self.steps)
-        check_schedule(self, self.schedule)
-
-    def init(self, progress: Progress) -> WindowState:
-        return _first(progress)
-
-    def limit(self, progress: Progress) -> Int64[Tensor, " rows"]:
-        return self.steps * stage_count(progress)
-
-    def reopen(self, progress: Progress) -> Bool[Tensor, "rows length"]:
-        return progress.window & ~progress.undecided
-
-    def count(self, progress: Progress, state: WindowState) -> tuple[Quota, WindowState]:
-        return _decided_share(progress, state, self.schedule, self.steps)
 
     def __call__(
         self, board: Board, chosen: Bool[Tensor, "rows length"], drawn: Drawn, state: WindowState

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from anyorder.core.denoiser import FromConditionals
 from anyorder.core.errors import UserError
 from anyorder.tasks.latents import kernels
 from anyorder.tasks.latents.exact import aligned
@@ -46,7 +47,7 @@ class BeliefReport:
     iterations: int = 0
 
 
-class BeliefDenoiser:
+class BeliefDenoiser(FromConditionals):
     """The denoiser of a law with `LocalObservations`, by belief propagation; computes on the CPU.
 
     Args:
@@ -72,16 +73,6 @@ class BeliefDenoiser:
         seen = law.observations
         self._graph = (seen.scopes, *incidence(seen.scopes, law.latents), seen.which, seen.flat)
         self._digits = setting_digits(seen.k, seen.values)
-
-    def __call__(
-        self,
-        tokens: Int[Tensor, "b L"],
-        *,
-        attention_mask: Bool[Tensor, "b L"] | None = None,
-        at: Bool[Tensor, "b L"],
-    ) -> Float[Tensor, "n v"]:
-        """Log-probabilities in float32 at the positions of ``at``, row-major."""
-        return self.conditionals(tokens, attention_mask=attention_mask, at=at).log().float()
 
     def conditionals(
         self,

@@ -25,6 +25,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from anyorder.core.denoiser import FromConditionals
 from anyorder.core.errors import UserError
 from anyorder.tasks.latents.law import MASK, LatentLaw
 
@@ -54,7 +55,7 @@ class _Sums(NamedTuple):
     columns: Float[Tensor, "b K"]
 
 
-class ExactPosterior:
+class ExactPosterior(FromConditionals):
     """The denoiser of a law, exact in float64.
 
     Args:
@@ -91,16 +92,6 @@ class ExactPosterior:
             self._kept = list(self._made())
 
     # ------------------------------------------------------------ the denoiser
-
-    def __call__(
-        self,
-        tokens: Int[Tensor, "b L"],
-        *,
-        attention_mask: Bool[Tensor, "b L"] | None = None,
-        at: Bool[Tensor, "b L"],
-    ) -> Float[Tensor, "n v"]:
-        """Log-probabilities in float32 at the positions of ``at``, row-major."""
-        return self.conditionals(tokens, attention_mask=attention_mask, at=at).log().float()
 
     def conditionals(
         self,
