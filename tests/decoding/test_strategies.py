@@ -10,7 +10,7 @@ import anyorder as ao
 from anyorder.core.randomness import Purpose, gumbel
 
 ONE_AT_A_TIME = ("random", "left-to-right", "top-probability", "margin", "entropy")
-SEVERAL = ("med", "ar-med", "eb", "fast-dllm", "fast-dllm-factor", "klass", "llada")
+SEVERAL = ("med", "ar-med", "eb", "eb-0.01", "fast-dllm", "fast-dllm-factor", "klass", "llada")
 PROTOCOLS = ("vanilla-50", "top-probability-50", "margin-50")
 CODE = ("puzzle-code-margin", "puzzle-code-top-probability")
 FIXED = ("fixed-2", "fixed-4", "llada-whole", "pc-sampler", "dilated", "first-hitting", "lookahead")

@@ -125,6 +125,16 @@ def _remdm(rule: ReMDM, description: str) -> Strategy:
     )
 
 
+def _entropy_bounded(bound: float) -> Strategy:
+    return Strategy(
+        Entropy(),
+        EntropyBound(bound),
+        Greedy(),
+        description=f"by entropy, the longest prefix with sum H - max H at most {bound:g} nats",
+        source="Ben-Hamu et al. 2025, EB-Sampler (2505.24857)",
+    )
+
+
 def _reconsider(evaluations: int) -> Strategy:
     return Strategy(
         Margin(),
@@ -168,13 +178,8 @@ strategies: Mapping[str, Strategy] = MappingProxyType(
             description="from the left as long as the entropy is below 0.2 nats, at most 8 at once",
             source=_NO_COMPUTE,
         ),
-        "eb": Strategy(
-            Entropy(),
-            EntropyBound(0.1),
-            Greedy(),
-            description="by entropy, the longest prefix with sum H - max H at most 0.1 nats",
-            source="Ben-Hamu et al. 2025, EB-Sampler (2505.24857)",
-        ),
+        "eb": _entropy_bounded(0.1),
+        "eb-0.01": _entropy_bounded(0.01),
         "fast-dllm": Strategy(
             TopProbability(),
             ProbabilityAbove(0.9, prefix=False),
