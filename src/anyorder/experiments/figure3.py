@@ -130,6 +130,7 @@ def runs(scale: Scale) -> Iterator[Run]:
         "top probability": TopProbability(),
         "margin": Margin(),
         "margin + noise": Noisy(Margin(), gaussian=NOISE, anneal=True),
+        "top probability + noise": Noisy(TopProbability(), gaussian=NOISE, anneal=True),
     }
     for steps in scale.reverse_steps:
         for name, order in orders.items():
@@ -278,7 +279,7 @@ def _wins(rows: list[dict[str, Any]]) -> dict[str, Any]:
     of them the entropy is comparable (at least 95 % of random order's)."""
     plain = {row["setting"]: row for row in rows if row["order"] == "random" and row["counts"] == "expected"}
     found: dict[str, Any] = {}
-    for name in ("top probability", "margin", "margin + noise"):
+    for name in ("top probability", "margin", "margin + noise", "top probability + noise"):
         mine = [row for row in rows if row["order"] == name and row["counts"] == "expected"]
         lower = [row for row in mine if row["high"] < plain[row["setting"]]["low"]]
         even = [row for row in lower if row["entropy_nats"] >= 0.95 * plain[row["setting"]]["entropy_nats"]]

@@ -22,8 +22,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from anyorder.models.transformer import padded_rows
-from anyorder.models.transformer_layers import Block
+from anyorder.models.transformer_layers import Block, padded_rows
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int

@@ -30,7 +30,17 @@ from torch import Tensor, nn
 
 from anyorder.core.denoiser import StatelessSession
 from anyorder.core.errors import UserError
-from anyorder.models.transformer_layers import Block, GatedMLP, HeadLayer, MixtureMLP, PlainMLP, make_norm
+from anyorder.models.cache import CachedSession
+from anyorder.models.transformer_layers import (
+    Block,
+    GatedMLP,
+    HeadLayer,
+    MixtureMLP,
+    PlainMLP,
+    make_norm,
+    padded_rows,
+    token_positions,
+)
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int
@@ -38,8 +48,6 @@ if TYPE_CHECKING:
     from anyorder.core.canvas import Canvas
     from anyorder.core.denoiser import Session
     from anyorder.models.transformer_config import TransformerConfig
-
-_GATHER_MULTIPLE = 16
 
 
 class Transformer(nn.Module):
@@ -137,8 +145,6 @@ class Transformer(nn.Module):
         """A session for one decode: with a key-value cache where nothing is read from the right (``models.cache``)."""
         if self.config.attention == "bidirectional":
             return StatelessSession(self)
-        from anyorder.models.cache import CachedSession  # which is made for this network, and imports it
-
         return CachedSession(self, canvas)
 
     def _hidden(self, tokens: Tensor, attention_mask: Tensor | None) -> list[Tensor]:
@@ -237,15 +243,3 @@ class Transformer(nn.Module):
         angle = positions[:, None, :, None].float() * frequency
         angle = torch.cat((angle, angle), dim=-1)
         return angle.cos().to(dtype), angle.sin().to(dtype)
-
-
-def padded_rows(rows: Tensor) -> Tensor:
-    """``rows`` (n, width) with zero rows behind, up to a multiple of a fixed small number."""
-    return F.pad(rows, (0, 0, 0, -len(rows) % _GATHER_MULTIPLE))
-
-
-def token_positions(tokens: Tensor, attention_mask: Tensor | None) -> Tensor:
-    """Positions count the real tokens only, so padding on the left shifts nothing."""
-    if attention_mask is None:
-        return torch.arange(tokens.shape[1], device=tokens.device).expand(tokens.shape)
-    return (attention_mask.long().cumsum(1) - 1).clamp(min=0)

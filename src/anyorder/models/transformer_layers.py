@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from anyorder.models.transformer_config import Experts, TransformerConfig
 
+_GATHER_MULTIPLE = 16
+
 
 class Attention(nn.Module):
     """Grouped-query attention with fused projections; bias terms and masks arrive as one additive or boolean mask."""
@@ -208,3 +210,15 @@ def make_norm(config: TransformerConfig) -> nn.Module:
     if config.norm == "rms":
         return nn.RMSNorm(config.width, config.norm_epsilon)
     return nn.LayerNorm(config.width, config.norm_epsilon, bias=config.norm_bias)
+
+
+def padded_rows(rows: Tensor) -> Tensor:
+    """``rows`` (n, width) with zero rows behind, up to a multiple of a fixed small number."""
+    return F.pad(rows, (0, 0, 0, -len(rows) % _GATHER_MULTIPLE))
+
+
+def token_positions(tokens: Tensor, attention_mask: Tensor | None) -> Tensor:
+    """Positions count the real tokens only, so padding on the left shifts nothing."""
+    if attention_mask is None:
+        return torch.arange(tokens.shape[1], device=tokens.device).expand(tokens.shape)
+    return (attention_mask.long().cumsum(1) - 1).clamp(min=0)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from anyorder.core.errors import UserError
 from anyorder.models.families.family import extra
-from anyorder.models.transformer import padded_rows, token_positions
+from anyorder.models.transformer_layers import padded_rows, token_positions
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float32, Int64
