@@ -58,7 +58,7 @@ class Scale:
 
 SCALES = {
     "smoke": Scale(144, 1, 32, 2, 16, 4, 4, 4, 2, block=1152),
-    "cpu": Scale(1024, 3, 128, 4, 900, 4, 24, 16, 3),
+    "cpu": Scale(1024, 3, 128, 4, 900, 4, 96, 16, 3),
     "gpu": Scale(2048, 8, 512, 8, 4000, 32, 256, 32, 3),
 }
 
@@ -157,7 +157,12 @@ def _training(scale: Scale, corpus: Corpus, settings: Settings) -> TrainSettings
         schedule={"shape": "flat-then-linear", "warmup_steps": max(1, scale.steps // 20), "decay_share": 0.5},
         precision="bfloat16" if settings.scale == "gpu" else "float32",
         ema=0.99,
-        evaluation={"every_steps": max(1, scale.steps // 4), "sequences": scale.sequences, "draws": 8, "batch_size": 4},
+        evaluation={
+            "every_steps": max(1, scale.steps // 4),
+            "sequences": min(24, scale.sequences),
+            "draws": 8,
+            "batch_size": 4,
+        },
         checkpoint={"every_minutes": 2},
         log_every_steps=max(1, scale.steps // 40),
     )
