@@ -36,6 +36,8 @@ def test_the_points_stand_where_their_figures_say(monkeypatch: pytest.MonkeyPatc
 def test_equal_values_are_placed_side_by_side_and_others_stay() -> None:
     assert side_by_side([57.0, 11.0, 57.0, 57.2], 1.0) == pytest.approx([56.0667, 11.0, 57.0667, 58.0667], abs=1e-3)
     assert side_by_side([1.0, 2.0, 3.5], 1.0) == [1.0, 2.0, 3.5]
+    near = [3.4, 4.0, 4.7, 5.2, 5.8, 7.0]  # a chain of neighbours is no group
+    assert side_by_side(near, 0.65) == near
     assert side_by_side([], 1.0) == []
 
 

@@ -90,12 +90,12 @@ def accuracy_against_evaluations(points: Sequence[Point], path: str | Path, *, t
 
 
 def side_by_side(values: Sequence[float], step: float) -> list[float]:
-    """The values, those that lie within ``step`` of their neighbour spread out around their mean, ``step`` apart."""
+    """The values, those that are equal to within a quarter of ``step`` spread out around their mean, ``step`` apart."""
     order = sorted(range(len(values)), key=lambda index: values[index])
     placed = list(values)
     start = 0
     for end in range(1, len(order) + 1):
-        if end == len(order) or values[order[end]] - values[order[end - 1]] >= step:
+        if end == len(order) or values[order[end]] - values[order[start]] >= step / 4:
             group = sorted(order[start:end])
             middle = sum(values[index] for index in group) / len(group)
             for number, index in enumerate(group):
