@@ -99,6 +99,15 @@ def test_contradictions_are_survived() -> None:
     assert belief.report.contradictions > 0
 
 
+def test_messages_that_all_but_contradict_each_other_stay_finite() -> None:
+    law = nae_sat(20, 40, seed=0)
+    seen = "2121122121222222222222122221211221221222"  # not all of these fit together
+    latents = [1, 1] + [0] * 18
+    tokens = torch.tensor([latents + [int(token) for token in seen]])
+    logits = BeliefDenoiser(law)(tokens, at=tokens == 0)
+    assert torch.isfinite(logits.max(dim=1).values).all()
+
+
 def test_bad_denoisers_are_refused() -> None:
     with pytest.raises(UserError, match="LocalObservations"):
         BeliefDenoiser(random_slab(6, 4))

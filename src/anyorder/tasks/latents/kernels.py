@@ -116,9 +116,8 @@ def _multiply(product, message, target):
         for c in range(len(product)):
             target[c] = product[c]
         return 0.0
-    scale = 1.0 / largest
     for c in range(len(product)):
-        target[c] *= scale
+        target[c] /= largest  # which may be so small that its reciprocal is infinite
     return largest
 
 
