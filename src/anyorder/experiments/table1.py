@@ -122,7 +122,10 @@ def run(settings: Settings, progress: Progress) -> records.Record:
         learned, reference = done[_key(task)], done[_key(task) + "-reference"]
         rows += _rows(task, law, learned, reference, plan, published=task in plan.tasks)
         along[law.name] = learned["along"]
-    gaps = {row["law"]: row["gap"] for row in rows if row["gap"] is not None}
+    gaps: dict[str, dict[str, float]] = {}
+    for row in rows:
+        if row["gap"] is not None and row["training_steps"] is not None:
+            gaps.setdefault(row["law"], {})[str(row["steps"])] = row["gap"]
     widest = {
         name: max(
             (at["margin"] - at["random"] for at in _paired(points)), default=None
