@@ -39,7 +39,7 @@ def test_figure_3_stops_and_goes_on_to_every_point(work: Path) -> None:
     assert not (work / "results" / "figure3-smoke.json").exists()
     record = run("figure3", work)
     by_name = {(row["order"], row["counts"], row["setting"]): row for row in record.rows}
-    assert len(by_name) == 13
+    assert len(by_name) == 15
     for (order, _, setting), row in by_name.items():
         assert row["low"] < row["perplexity"] < row["high"]
         assert 0 < row["entropy_nats"] <= 3.4658  # log 32
