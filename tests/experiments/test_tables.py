@@ -61,7 +61,7 @@ def test_blocks_are_filled_from_results(tmp_path: Path) -> None:
     write_record(tmp_path / "x.json", RECORD)
     text = "before\n<!-- record: x -->\nstale\n<!-- end record -->\nafter\n"
     filled = fill(text, tmp_path)
-    assert filled == f"before\n<!-- record: x -->\n{markdown(RECORD)}<!-- end record -->\nafter\n"
+    assert filled == f"before\n<!-- record: x -->\n{markdown(RECORD, 'x')}<!-- end record -->\nafter\n"
     assert fill(filled, tmp_path) == filled
 
 

@@ -59,8 +59,8 @@ def cell(column: str, value: Any) -> str:
     return str(value).replace("|", "\\|")
 
 
-def markdown(record: Record) -> str:
-    """The record's table, its notes, and one line on where it comes from."""
+def markdown(record: Record, stem: str | None = None) -> str:
+    """The record's table, its notes, and one line on where it comes from; ``stem`` is its file's, where it has another."""
     lines = [
         "| " + " | ".join(heading(column) for column in record.columns) + " |",
         "|" + "|".join(" --- " if _is_text(record, column) else " ---: " for column in record.columns) + "|",
@@ -73,7 +73,10 @@ def markdown(record: Record) -> str:
     commit = record.run.get("commit")
     source = f"`{record.run['command']}`" + (f", commit {commit[:10]}" if commit else "")
     device = record.run["device"]
-    lines += ["", f"{source}; {device['name']}, {device['threads']} threads; figures in `results/{record.stem}.json`."]
+    lines += [
+        "",
+        f"{source}; {device['name']}, {device['threads']} threads; figures in `results/{stem or record.stem}.json`.",
+    ]
     return "\n".join(lines) + "\n"
 
 
@@ -92,7 +95,8 @@ def fill(text: str, results: Path) -> str:
     if text.count("<!-- record:") != len(_BLOCK.findall(text)):
         raise UserError("a '<!-- record: NAME -->' marker has no '<!-- end record -->' after it")
     return _BLOCK.sub(
-        lambda found: found[1] + markdown(read_record(results / f"{found['name']}.json")) + found[3], text
+        lambda found: found[1] + markdown(read_record(results / f"{found['name']}.json"), found["name"]) + found[3],
+        text,
     )
 
 
