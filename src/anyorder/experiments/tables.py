@@ -60,7 +60,7 @@ def cell(column: str, value: Any) -> str:
 
 
 def markdown(record: Record, stem: str | None = None) -> str:
-    """The record's table, its notes, and one line on where it comes from; ``stem`` is its file's, where it has another."""
+    """The record's table, its notes, and where it comes from; ``stem`` is its file's, if that differs."""
     lines = [
         "| " + " | ".join(heading(column) for column in record.columns) + " |",
         "|" + "|".join(" --- " if _is_text(record, column) else " ---: " for column in record.columns) + "|",
