@@ -68,7 +68,7 @@ def run(settings: Settings, progress: Progress) -> records.Record:
     parts = [problems[start : start + CHUNK] for start in range(0, len(problems), CHUNK)]
     legs = [
         Leg(
-            f"posterior-{index}",
+            f"samples-{index}",
             lambda part=part, index=index: sampled(
                 model, part, SAMPLES[scale], pinned=True, seed=settings.seed + 1000 * index, device=settings.device
             ),
