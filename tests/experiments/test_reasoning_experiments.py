@@ -12,6 +12,7 @@ from anyorder.core.errors import UserError
 from anyorder.experiments import load_experiment, run_experiment
 from anyorder.experiments.arithmetic import load_model, pearson, row
 from anyorder.experiments.experiment import Settings, Unfinished
+from anyorder.experiments.finetune_traces import ARMS, _file_name
 from anyorder.experiments.reasoning_trace_scores import _plain_within, _within
 from anyorder.experiments.records import Record, read_record
 from anyorder.experiments.sampled_traces import along, at_step
@@ -139,3 +140,9 @@ def test_giving_up_weak_traces_by_hand() -> None:
     assert _within(nfe, right, score, limit=-1.0, after=4, budget=21).tolist() == [True, False]
     assert _within(nfe, right, score, limit=-1.0, after=4, budget=20).tolist() == [False, False]
     assert _plain_within(nfe, right, np.array([30, 5])).tolist() == [True, True]
+
+
+def test_pieces_of_fine_tuning_have_names_of_their_own() -> None:
+    arms = {_file_name(arm, seed, lora) for arm in ARMS for seed in (1, 2, 3) for lora in (False, True)}
+    assert len(arms) == 6 * len(ARMS)
+    assert not any(name.startswith("samples-") for name in arms)
