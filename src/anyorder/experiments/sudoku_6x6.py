@@ -21,7 +21,7 @@ from anyorder.experiments.experiment import Experiment, Progress, Settings, Unfi
 from anyorder.experiments.plots import Curve, shares_along
 from anyorder.experiments.puzzles import PuzzleSet
 from anyorder.tasks.sudoku import Puzzles, generate
-from anyorder.tasks.sudoku.symmetry import new_puzzles
+from anyorder.tasks.sudoku.symmetry import symmetry_keys
 from anyorder.training import TrainSettings, load_settings, train
 from anyorder.training.journal import read_journal
 from anyorder.training.kinds.sudoku import open_data, task_box
@@ -124,7 +124,8 @@ def _held_out(training: TrainSettings, folder: Path, count: int) -> Puzzles:
     folder.mkdir(parents=True, exist_ok=True)
     box = task_box(training.task)
     made = generate(box, 2 * count, HELD_OUT_SEED, grade=training.data.grade)
-    fresh = np.flatnonzero(new_puzzles(box, made.puzzles, open_data(training, folder).set.puzzles))
+    known = symmetry_keys(box, open_data(training, folder).set.puzzles)
+    fresh = np.flatnonzero(~np.isin(symmetry_keys(box, made.puzzles), known))
     if len(fresh) < count:
         raise UserError(f"only {len(fresh)} of {2 * count} new puzzles are no copies of training puzzles")
     held_out = made.rows(fresh[:count])

@@ -44,7 +44,7 @@ from anyorder.experiments.protocol import (
     ways,
 )
 from anyorder.tasks.sudoku import Box, Puzzles, generate
-from anyorder.tasks.sudoku.symmetry import new_puzzles
+from anyorder.tasks.sudoku.symmetry import puzzle_keys
 from anyorder.training import load_settings
 
 if TYPE_CHECKING:
@@ -178,9 +178,10 @@ def _puzzles(size: Size, folder: Path, progress: Progress, grades: Sequence[Grad
         box, distinct = Box(settings.task.box_rows, settings.task.box_columns), settings.data.distinct
         workers, told = os.cpu_count() or 1, partial(progress, "training puzzles")
         known = generate(box, size.train, 1, grade="logic", distinct=distinct, workers=workers, progress=told)
+        met = puzzle_keys(box, known.puzzles, distinct)
         for grade, path in paths.items():
             made = generate(box, 2 * size.held_out, HELD_OUT_SEED, grade=grade, distinct=distinct, workers=workers)
-            fresh = np.flatnonzero(new_puzzles(box, made.puzzles, known.puzzles, distinct))
+            fresh = np.flatnonzero(~np.isin(puzzle_keys(box, made.puzzles, distinct), met))
             if len(fresh) < size.held_out:
                 raise UserError(
                     f"only {len(fresh)} of {2 * size.held_out} new {grade} puzzles are not training puzzles"

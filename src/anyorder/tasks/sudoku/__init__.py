@@ -9,7 +9,7 @@ from .rules import Box, verify, verify_many
 from .search import count_solutions, solve_exhaustively
 from .solver import Elimination, Fill, Solution, Solutions, Step, solve, solve_many
 from .strategies import STRATEGIES
-from .symmetry import Symmetries, augment, new_puzzles, random_symmetries, symmetry_keys
+from .symmetry import Symmetries, augment, puzzle_keys, random_symmetries, symmetry_keys
 from .task import Sudoku
 
 __all__ = [
@@ -34,7 +34,7 @@ __all__ = [
     "generate",
     "grade_file",
     "grade_puzzles",
-    "new_puzzles",
+    "puzzle_keys",
     "random_grids",
     "random_symmetries",
     "read_puzzles",

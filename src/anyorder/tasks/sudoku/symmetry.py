@@ -157,15 +157,12 @@ def symmetry_keys(box: Box, puzzles: ArrayLike) -> NDArray[np.uint64]:
     return keys
 
 
-def new_puzzles(
-    box: Box, puzzles: ArrayLike, known: ArrayLike, distinct: Literal["symmetry", "puzzle"] = "symmetry"
-) -> NDArray[np.bool_]:
-    """(N,): which of ``puzzles`` (N, cells) are none of ``known`` (M, cells), nor ("symmetry") a symmetric copy of one.
+def puzzle_keys(box: Box, puzzles: ArrayLike, distinct: Literal["symmetry", "puzzle"]) -> NDArray:
+    """(N,): what tells ``puzzles`` (N, cells) apart, equal for equal ones or ("symmetry") for symmetric copies.
 
     Raises:
         UserError: puzzles that do not fit the box.
     """
     if distinct == "symmetry":
-        return ~np.isin(symmetry_keys(box, puzzles), symmetry_keys(box, known))
-    met = {puzzle.tobytes() for puzzle in as_grids(box, known)}
-    return np.array([puzzle.tobytes() not in met for puzzle in as_grids(box, puzzles)], bool)
+        return symmetry_keys(box, puzzles)
+    return np.ascontiguousarray(as_grids(box, puzzles)).view(f"S{box.cells}")[:, 0]

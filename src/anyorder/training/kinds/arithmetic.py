@@ -121,9 +121,9 @@ def open_data(
 def held_out_problems(
     rules: ArithmeticEvaluation,
     range_: Difficulty | CountdownRange,
-    sets: Callable[[], Mapping[str, Sequence[Problem]]],
+    sets: Mapping[str, Callable[[], Sequence[Problem]]],
 ) -> list[HeldOutSet[Sequence[Problem]]]:
-    """Problems of a range kept from training, as ``sets`` makes them, by name, under each strategy of ``rules``.
+    """Problems of a range kept from training under each strategy of ``rules``; ``sets`` makes them, by name.
 
     Raises:
         UserError: an unknown strategy.
@@ -146,7 +146,7 @@ def held_out_problems(
         )
 
     ways = {name: partial(answer, parts=parts) for name, parts in chosen.items()}
-    return [HeldOutSet(name, problems, ways) for name, problems in sets().items()]
+    return [HeldOutSet(name, make(), ways) for name, make in sets.items()]
 
 
 def open_evaluation(
@@ -154,12 +154,14 @@ def open_evaluation(
 ) -> list[HeldOutSet[Sequence[Problem]]]:
     """The held-out problems of both ranges. Raises ``UserError`` for an unknown strategy."""
     rules: ArithmeticEvaluation = settings.evaluation
-
-    def of(name: str, range_: Difficulty) -> list[HeldOutSet[Sequence[Problem]]]:
-        make = partial(make_problems, range_, rules.problems, rules.seed, "held-out")
-        return held_out_problems(rules, range_, lambda: {name: make()})
-
-    return of("normal", settings.task.normal) + of("hard", settings.task.hard)
+    ranges: dict[str, Difficulty] = {"normal": settings.task.normal, "hard": settings.task.hard}
+    return [
+        held_out
+        for name, range_ in ranges.items()
+        for held_out in held_out_problems(
+            rules, range_, {name: partial(make_problems, range_, rules.problems, rules.seed, "held-out")}
+        )
+    ]
 
 
 def describe(data: dict[str, Any]) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -75,12 +76,11 @@ def open_evaluation(
     """Held-out questions, and those of the file. Raises ``UserError`` for an unknown strategy or a bad file."""
     rules: CountdownEvaluation = settings.evaluation
     range_: CountdownRange = settings.task.range
-
-    def sets() -> dict[str, Sequence[Problem]]:
-        made = make_countdowns(range_, rules.problems, rules.seed, "held-out")
-        read = {} if rules.path is None else {"file": read_countdown(rules.path)[: rules.problems]}
-        return {"held-out": made, **read}
-
+    sets: dict[str, Callable[[], Sequence[Problem]]] = {
+        "held-out": partial(make_countdowns, range_, rules.problems, rules.seed, "held-out")
+    }
+    if (path := rules.path) is not None:
+        sets["file"] = lambda: read_countdown(path)[: rules.problems]
     return held_out_problems(rules, range_, sets)
 
 

@@ -27,6 +27,7 @@ from anyorder.tasks.latents import (
     sparse_predicate,
 )
 from anyorder.training.kinds import Kind
+from anyorder.training.kinds.shared import check_evaluation
 from anyorder.training.strict import plain, require
 
 if TYPE_CHECKING:
@@ -117,11 +118,9 @@ class LatentsEvaluation:
     batch_size: int = 256
 
     def __post_init__(self) -> None:
-        require(self.every_steps is None or self.every_steps >= 1, "evaluation.every_steps must be at least 1")
         require(self.samples == 0 or self.samples >= 2, "evaluation.samples must be 0 or at least 2")
         require(self.steps is None or self.steps >= 1, "evaluation.steps must be at least 1")
-        require(self.batch_size >= 1, "evaluation.batch_size must be at least 1")
-        require(len(set(self.orders)) == len(self.orders), "evaluation.orders names one twice")
+        check_evaluation(self, "samples", "orders")
         require(set(self.orders) <= set(ORDERS), f"evaluation.orders: known are {', '.join(ORDERS)}")
 
 

@@ -20,7 +20,7 @@ from anyorder.evaluation.accuracy import PuzzleReport, solve_puzzles
 from anyorder.tasks.sudoku import Box, Puzzles, SudokuData, generate
 from anyorder.tasks.sudoku.generator import Grade
 from anyorder.tasks.sudoku.reveal import reveal_order
-from anyorder.tasks.sudoku.symmetry import new_puzzles
+from anyorder.tasks.sudoku.symmetry import puzzle_keys
 from anyorder.training.kinds import Kind
 from anyorder.training.kinds.shared import (
     HeldOutSet,
@@ -184,7 +184,8 @@ def held_out(settings: TrainSettings, grade: Grade, data: SudokuData, run_dir: P
 
     def make() -> Puzzles:
         made = _make(box, wanted)
-        return made.rows(new_puzzles(box, made.puzzles, data.set.puzzles, distinct))
+        met = puzzle_keys(box, data.set.puzzles, distinct)
+        return made.rows(~np.isin(puzzle_keys(box, made.puzzles, distinct), met))
 
     return kept(path, f"{_origin(settings.task, wanted)}, not in {data.fingerprint}", Puzzles.load, make, "made anew")
 

@@ -24,6 +24,7 @@ from anyorder.tasks.text.data import TextData
 from anyorder.tasks.text.permutations import make_permutation
 from anyorder.tasks.text.shards import TokenSet
 from anyorder.training.kinds import Kind
+from anyorder.training.kinds.shared import check_evaluation
 from anyorder.training.strict import require
 
 if TYPE_CHECKING:
@@ -95,11 +96,9 @@ class TextEvaluation:
     batch_size: int = 16
 
     def __post_init__(self) -> None:
-        require(self.every_steps is None or self.every_steps >= 1, "evaluation.every_steps must be at least 1")
-        require(self.sequences >= 0, "evaluation.sequences must not be negative")
+        check_evaluation(self, "sequences")
         require(self.draws >= 2, "evaluation.draws must be at least 2")
         require(self.seed >= 0, "evaluation.seed must not be negative")
-        require(self.batch_size >= 1, "evaluation.batch_size must be at least 1")
 
 
 def shape(task: TextTask) -> dict[str, Any]:
