@@ -15,7 +15,7 @@ that normalises the loss is known everywhere without communication.
 from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -69,8 +69,30 @@ def step_batch(
         law = UniformCount() if (objective.a, objective.b) == (1.0, 1.0) else BetaCount(objective.a, objective.b)
         ranks = None if order is None else _some_ordered(order, objective.ordered, seed, step)
         masked_tokens, masked, bound_weight = corrupt(tokens, unknown, mask_token_id, generator, law=law, order=ranks)
+        planned = (planned_rows(objective, seed, step, size) >= 0)[:, None]
+        masked = masked | (unknown & planned)
+        masked_tokens = masked_tokens.masked_fill(masked, mask_token_id)
+    weight = row_weights(masked, objective.weight, bound_weight)
+    if not weight.any():
+        raise UserError(f"step {step}: none of the {size} sequences has an unknown position to learn from")
+    seeds = dropout_seeds(derived_seed(seed, "dropout", step), size)
+    return StepBatch(masked_tokens, tokens, masked, weight, seeds, attention_mask)
+
+
+def row_weights(
+    masked: Bool[Tensor, "b L"],
+    rule: Literal["row", "root", "token", "bound"],
+    bound: Float[Tensor, " b"] | None = None,
+) -> Float[Tensor, " b"]:
+    """The weight of a masked position of each row, over the global weight W; 0 everywhere where nothing is masked.
+
+    Args:
+        masked: the rows of the whole step.
+        rule: ``objective.weight``.
+        bound: the weights of the rule "bound".
+    """
     counts = masked.sum(1).double()
-    match objective.weight:
+    match rule:
         case "row":
             weight = 1 / counts.clamp(min=1)
         case "root":
@@ -78,12 +100,22 @@ def step_batch(
         case "token":
             weight = torch.ones_like(counts)
         case "bound":
-            weight = bound_weight.double()
+            assert bound is not None
+            weight = bound.double()
     total = (weight * counts).sum()
-    if not total > 0:
-        raise UserError(f"step {step}: none of the {size} sequences has an unknown position to learn from")
-    seeds = dropout_seeds(derived_seed(seed, "dropout", step), size)
-    return StepBatch(masked_tokens, tokens, masked, (weight / total).float(), seeds, attention_mask)
+    return (weight / total if total > 0 else torch.zeros_like(weight)).float()
+
+
+def planned_rows(objective: ObjectiveSettings, seed: int, step: int, size: int) -> Int[Tensor, " b"]:
+    """Steps of the plan that each row of a step is moved on by, 0 to ``planned.steps``; -1 in rows without a plan.
+
+    As many rows as the share says, up to rounding, are planned: their number is the same at every step.
+    """
+    rules = objective.planned
+    generator = derived_generator(seed, "planned", step)
+    steps = torch.randint(rules.steps + 1, (size,), generator=generator)
+    rank = torch.randperm(size, generator=generator)
+    return torch.where(rank < round(rules.share * size), steps, -1)
 
 
 def _some_ordered(order: Int[Tensor, "b L"], share: float, seed: int, step: int) -> Int[Tensor, "b L"]:

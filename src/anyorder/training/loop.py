@@ -35,6 +35,7 @@ from anyorder.training.interrupts import Interrupted, StopSignals
 from anyorder.training.journal import Journal, read_journal
 from anyorder.training.kinds import find_kind
 from anyorder.training.optimisers import make_optimiser
+from anyorder.training.planned import follow_plan
 from anyorder.training.progress import Progress
 from anyorder.training.rates import decay_start, multiplier
 from anyorder.training.rundir import RunDirectory, find_start, run_facts
@@ -271,6 +272,8 @@ class Trainer:
     def train_step(self) -> None:
         """One step: a batch, its gradients, an update. The caller counts ``step`` up."""
         batch = self.batches.get(self.step, last=self.step + 1 == self.settings.steps)
+        if self.settings.objective.planned.share:
+            batch = follow_plan(self.model, batch, self.settings.objective, seed=self.settings.seed, step=self.step)
         self.module.train()
         losses = self._gradients(batch)
         norm = self.update()

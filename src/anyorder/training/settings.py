@@ -25,6 +25,29 @@ SECTIONS = ("task", "data", "evaluation")
 
 
 @dataclass(frozen=True)
+class PlannedSettings:
+    """Rows whose state is reached by the network's own plan, with true tokens (`anyorder.training.planned`).
+
+    Attributes:
+        share: of the rows; 0 for none.
+        steps: of the plan, at most; each row takes 0 to this many.
+        entropy: positions below it are revealed together, in nats.
+        most: of them in a step, at most.
+    """
+
+    share: float = 0.0
+    steps: int = 4
+    entropy: float = 0.2
+    most: int = 8
+
+    def __post_init__(self) -> None:
+        require(0 <= self.share <= 1, "objective.planned.share must lie in [0, 1]")
+        require(self.steps >= 0, "objective.planned.steps must not be negative")
+        require(self.entropy >= 0, "objective.planned.entropy must not be negative")
+        require(self.most >= 1, "objective.planned.most must be at least 1")
+
+
+@dataclass(frozen=True)
 class ObjectiveSettings:
     """The loss: sum over rows b and masked positions i of w_b * -log p(x_i | unmasked), over the sum of all w_b.
 
@@ -40,6 +63,7 @@ class ObjectiveSettings:
         a, b: the law of the mask count: beta-binomial on 1..U, for U unknown positions. (1, 1) is uniform; a larger
             ``a`` leans to many masks. Only "bound" corrects for the law.
         depths: of a network that loops over its blocks: "all" averages the loss over the depths, "last" takes the last.
+        planned: rows masked as the network's own plan would have it; like ordered ones they are no part of a bound.
     """
 
     form: Literal["masked", "autoregressive"] = "masked"
@@ -48,11 +72,14 @@ class ObjectiveSettings:
     a: float = 1.0
     b: float = 1.0
     depths: Literal["all", "last"] = "all"
+    planned: PlannedSettings = field(default_factory=PlannedSettings)
 
     def __post_init__(self) -> None:
         require(0 < self.a < math.inf and 0 < self.b < math.inf, "objective.a and objective.b must be above 0")
         require(0 <= self.ordered <= 1, "objective.ordered must lie in [0, 1]")
         require(self.form == "masked" or self.ordered == 0, "objective.ordered belongs to the form masked")
+        alone = self.form == "masked" and self.weight != "bound"
+        require(alone or self.planned.share == 0, "objective.planned belongs to the form masked without weight: bound")
 
 
 @dataclass(frozen=True)
