@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from anyorder.core.canvas import Canvas
-from anyorder.core.errors import UserError
 from anyorder.core.randomness import row_seeds
 from anyorder.decoding.beam import beam_search
 from anyorder.decoding.decoder import decode
+from anyorder.evaluation.batching import batches
 from anyorder.planning.orders import LeftToRight
 
 if TYPE_CHECKING:
@@ -59,13 +59,10 @@ def fill_rows(
     Raises:
         UserError: a batch size below 1, or parts that do not fit.
     """
-    if batch_size < 1:
-        raise UserError(f"the batch size must be at least 1, not {batch_size}")
     chosen = {name: part for name, part in parts.items() if part is not None}
     seeds = row_seeds(seed, canvas.batch)
     tokens, nfe = canvas.tokens.cpu().numpy().copy(), np.zeros(canvas.batch, np.int64)
-    for start in range(0, canvas.batch, batch_size):
-        rows = slice(start, min(start + batch_size, canvas.batch))
+    for rows in batches(canvas.batch, batch_size, progress):
         part = canvas.rows(rows).to(device)
         if beams:
             found = beam_search(model, part, beams)
@@ -74,6 +71,4 @@ def fill_rows(
             result = decode(model, part, seed=seeds[rows].to(device), **chosen)
             filled, calls = result.tokens, result.nfe
         tokens[rows], nfe[rows] = filled.cpu().numpy(), calls.cpu().numpy()
-        if progress is not None:
-            progress(rows.stop, canvas.batch)
     return Filled(tokens, nfe)

@@ -31,6 +31,7 @@ import torch
 from anyorder.core.errors import UserError
 from anyorder.core.objectives import cross_entropy
 from anyorder.core.tokenizers import Tokenizer
+from anyorder.evaluation.batching import batches
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float64, Int64
@@ -142,8 +143,7 @@ def teacher_forced(
     if bool(unknown[:, 0].any()):
         raise UserError("an autoregressive network has no law for the first position: put a start token there")
     total = torch.zeros(len(tokens), dtype=torch.float64)
-    for start in range(0, len(tokens), batch_size):
-        part = slice(start, start + batch_size)
+    for part in batches(len(tokens), batch_size):
         at = unknown[part]
         mask = None if attention_mask is None else attention_mask[part]
         logits = model(tokens[part], attention_mask=mask, at=at)

@@ -8,6 +8,7 @@ import torch
 from torch.nn import functional as F
 
 from anyorder.core.errors import UserError
+from anyorder.evaluation.batching import batches
 
 from .generation import Judged, Samples
 
@@ -70,8 +71,8 @@ class TransformersJudge:
             for start in range(0, len(row), self.context)
         ]
         nats, counts = torch.zeros(len(rows), dtype=torch.float64), torch.zeros(len(rows), dtype=torch.int64)
-        for start in range(0, len(pieces), self._batch_size):
-            part = pieces[start : start + self._batch_size]
+        for piece_rows in batches(len(pieces), self._batch_size):
+            part = pieces[piece_rows]
             longest = max(len(piece) for piece, _ in part)
             tokens = torch.zeros(len(part), longest, dtype=torch.int64)
             seen = torch.zeros_like(tokens, dtype=torch.bool)

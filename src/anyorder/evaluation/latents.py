@@ -29,6 +29,7 @@ from anyorder.core.canvas import Canvas
 from anyorder.core.errors import UserError
 from anyorder.core.randomness import row_seeds
 from anyorder.decoding.decoder import decode
+from anyorder.evaluation.batching import batches
 from anyorder.planning.budgets import OneByOne, Schedule
 from anyorder.planning.orders import Entropy, LeftToRight, Margin, Order, Random, TopProbability
 from anyorder.planning.samplers import Temperature
@@ -107,24 +108,21 @@ def generate(
     """
     if order not in ORDERS:
         raise UserError(f"unknown order {order!r}; choose from {', '.join(ORDERS)}")
-    if count < 2 or batch_size < 1:
-        raise UserError(f"generate needs count >= 2 and batch_size >= 1, not {count} and {batch_size}")
+    if count < 2:
+        raise UserError(f"generate needs count >= 2, not {count}")
     check_vocabulary(model, law)
     budget = OneByOne() if steps is None else Schedule(steps)
     seeds = row_seeds(seed, count)
     start = torch.full((1, law.length), law.padding_token, dtype=torch.int64)
     unknown = torch.from_numpy(law.unknown)[None]
     tokens, nfe = np.empty((count, law.length), dtype=np.int64), np.empty(count, dtype=np.int64)
-    for first in range(0, count, batch_size):
-        rows = slice(first, min(first + batch_size, count))
-        size = rows.stop - first
+    for rows in batches(count, batch_size, progress):
+        size = rows.stop - rows.start
         canvas = Canvas(start.repeat(size, 1), unknown.repeat(size, 1)).to(device)
         result = decode(
             model, canvas, order=ORDERS[order], budget=budget, sampler=Temperature(1.0), seed=seeds[rows].to(device)
         )
         tokens[rows], nfe[rows] = result.tokens.cpu().numpy(), result.nfe.cpu().numpy()
-        if progress is not None:
-            progress(rows.stop, count)
     return Generated(tokens, law.agreement(tokens), tokens[:, law.latent_positions] - 1, nfe)
 
 
@@ -204,15 +202,14 @@ def level_error(
     """
     law = exact.law
     check_vocabulary(model, law)
-    if count < 2 or batch_size < 1:
-        raise UserError(f"level_error needs count >= 2 and batch_size >= 1, not {count} and {batch_size}")
+    if count < 2:
+        raise UserError(f"level_error needs count >= 2, not {count}")
     rng = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, hidden])))
     tokens, masked = law.sample(count, rng), level_masks(law, hidden, count, rng)
     sums = np.zeros((3, law.length))
     per_row = np.empty((count, 2))
     kinds = [np.isin(np.arange(law.length), at) for at in (law.latent_positions, law.observation_positions)]
-    for first in range(0, count, batch_size):
-        rows = slice(first, first + batch_size)
+    for rows in batches(count, batch_size):
         at = torch.from_numpy(masked[rows])
         seen = torch.from_numpy(tokens[rows]).masked_fill(at, law.mask_token_id)
         p = exact.conditionals(seen, at=at)

@@ -27,6 +27,7 @@ from anyorder.core.corruption import CountLaw, corrupt
 from anyorder.core.denoiser import open_session
 from anyorder.core.errors import UserError
 from anyorder.core.objectives import cross_entropy, negative_log_likelihood, nelbo_over_masks, surprisals
+from anyorder.evaluation.batching import batches
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -178,8 +179,7 @@ def _round(
     clean = canvas.tokens[index]
     noisy = corrupt(clean, canvas.unknown[index], denoiser.mask_token_id, generator, law=law, draws=spread)
     total = torch.zeros(len(index), dtype=torch.float64, device=clean.device)
-    for start in range(0, len(index), batch_size):
-        part = slice(start, start + batch_size)
+    for part in batches(len(index), batch_size):
         at = noisy.masked[part]
         if not bool(at.any()):
             continue

@@ -19,6 +19,7 @@ import torch
 
 from anyorder.core.errors import UserError
 from anyorder.core.objectives import cross_entropy
+from anyorder.evaluation.batching import batches
 
 if TYPE_CHECKING:
     from jaxtyping import Float64, Int64
@@ -66,8 +67,7 @@ def losses_at(
     row = torch.arange(rows).repeat_interleave(places.shape[1])
     place = places.flatten()
     losses = torch.empty(len(place), dtype=torch.float64)
-    for start in range(0, len(place), batch_size):
-        part = slice(start, start + batch_size)
+    for part in batches(len(place), batch_size):
         chosen = tokens[row[part].to(tokens.device)]
         j = place[part].to(tokens.device)[:, None]
         logits = denoiser(torch.where(rank >= j, denoiser.mask_token_id, chosen), at=rank == j)

@@ -21,6 +21,7 @@ from anyorder.core.randomness import row_seeds
 from anyorder.core.template import read_holes
 from anyorder.decoding.decoder import decode
 from anyorder.evaluation.accuracy import wilson
+from anyorder.evaluation.batching import batches
 from anyorder.tasks.arithmetic import (
     ANSWER,
     REASONING,
@@ -106,17 +107,12 @@ def solve_problems(
         UserError: a model of another vocabulary, or a batch size below 1.
     """
     check_byte_model(model)
-    if batch_size < 1:
-        raise UserError(f"the batch size must be at least 1, not {batch_size}")
-    total, seeds = len(problems), row_seeds(seed, len(problems))
+    seeds = row_seeds(seed, len(problems))
     reports = []
-    for start in range(0, total, batch_size):
-        rows = slice(start, min(start + batch_size, total))
+    for rows in batches(len(problems), batch_size, progress):
         canvas = problem_canvas(problems[rows], reasoning, answer, pinned=pinned).to(device)
         result = decode(model, canvas, seed=seeds[rows].to(device), **parts)
         reports.append(judge(problems[rows], canvas, result))
-        if progress is not None:
-            progress(rows.stop, total)
     return joined(reports)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from anyorder.core.canvas import Canvas
 from anyorder.core.randomness import row_seeds
 from anyorder.decoding.decoder import stream
+from anyorder.evaluation.batching import batches
 from anyorder.experiments.puzzles import box_of
 from anyorder.tasks.sudoku import Puzzles, generate
 from anyorder.tasks.sudoku.rules import verify_many
@@ -75,13 +76,10 @@ def decode_puzzles(
     canvas = puzzles.canvas(model.mask_token_id, device)
     seeds = row_seeds(seed, canvas.batch)
     parts: list[tuple[np.ndarray, ...]] = []
-    for start in range(0, canvas.batch, batch_size):
-        rows = slice(start, min(start + batch_size, canvas.batch))
+    for rows in batches(canvas.batch, batch_size, progress):
         result, promoted = _followed(model, canvas.rows(rows), strategy, seeds[rows].to(device))
         tensors = (result.tokens, result.nfe, result.step_of, result.margin, result.log_probability, promoted)
         parts.append(tuple(tensor.cpu().numpy() for tensor in tensors))
-        if progress is not None:
-            progress(rows.stop, canvas.batch)
     filled, nfe, step_of, margin, log_probability, promoted = (np.concatenate(one) for one in zip(*parts, strict=True))
     solved = np.asarray(verify_many(puzzles.box, puzzles.puzzles, filled), bool)
     return Decodes(filled, solved, nfe, step_of, margin, log_probability, promoted)

@@ -35,6 +35,7 @@ from anyorder.core.canvas import Canvas
 from anyorder.core.errors import UserError
 from anyorder.core.randomness import row_seeds
 from anyorder.decoding import decode
+from anyorder.evaluation.batching import batches
 from anyorder.evaluation.generation import AutoregressiveJudge, Samples, token_entropy
 from anyorder.experiments import records
 from anyorder.experiments.experiment import Experiment, Progress, Settings
@@ -218,12 +219,10 @@ def _point(
     seeds = row_seeds(settings.seed, scale.samples, settings.device)
     order, budget = one.parts
     tokens, evaluations, together = [], [], []
-    size = min(settings.batch_size, scale.samples)
-    for start in range(0, scale.samples, size):
-        rows = seeds[start : start + size]
-        blank = torch.full((len(rows), scale.length), model.mask_token_id, device=settings.device)
+    for rows in batches(scale.samples, settings.batch_size):
+        blank = torch.full((rows.stop - rows.start, scale.length), model.mask_token_id, device=settings.device)
         canvas = Canvas(blank, torch.ones_like(blank, dtype=torch.bool))
-        result = decode(model, canvas, order=order, budget=budget, sampler=Temperature(1.0), seed=rows)
+        result = decode(model, canvas, order=order, budget=budget, sampler=Temperature(1.0), seed=seeds[rows])
         tokens.append(result.tokens.cpu())
         evaluations.append(result.nfe.cpu())
         together.append((result.step_of[:, 1:] == result.step_of[:, :-1]).double().mean(1).cpu())

@@ -28,6 +28,7 @@ from anyorder.core.randomness import fold
 from anyorder.core.template import ChatTemplate, ChatTokenizer, Hole, Template, read_holes
 from anyorder.decoding.decoder import decode
 from anyorder.decoding.strategies import Strategy
+from anyorder.evaluation.batching import batches
 from anyorder.evaluation.likelihood import exact_bound, likelihood_bound
 from anyorder.planning.samplers import Temperature, TopK, TopP
 from anyorder.planning.stopping import EndOfText
@@ -117,8 +118,8 @@ class Engine:
         for job in jobs:
             waiting.setdefault(job.key, []).append(job)
         for together in waiting.values():
-            for start in range(0, len(together), self.batch_size):
-                batch = together[start : start + self.batch_size]
+            for part in batches(len(together), self.batch_size):
+                batch = together[part]
                 done |= {job.index: made for job, made in zip(batch, self._fill(batch), strict=True)}
                 self._report("generating", len(done), len(jobs))
         self.generations += [done[index] for index in range(len(jobs))]
