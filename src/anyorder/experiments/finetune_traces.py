@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from anyorder.models.transformer import Transformer
 
 PROBLEMS = {"smoke": 16, "cpu": 2048, "gpu": 16_384}
-SAMPLES = {"smoke": 2, "cpu": 2, "gpu": 4}
+SAMPLES = {"smoke": 2, "cpu": 4, "gpu": 8}
 STEPS = {"smoke": 3, "cpu": 240, "gpu": 2000}
 JUDGED = {"smoke": 12, "cpu": 1024, "gpu": 8192}
 SEEDS = {"smoke": (1,), "cpu": (1, 2, 3), "gpu": (1, 2, 3)}
