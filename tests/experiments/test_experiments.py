@@ -8,10 +8,12 @@ import pytest
 
 import anyorder as ao
 from anyorder.core.errors import UserError
-from anyorder.experiments import EXPERIMENTS, load_experiment, run_experiment
+from anyorder.experiments import EXPERIMENTS, load_experiment, run_experiment, sudoku_contest, table3
 from anyorder.experiments.experiment import Settings, Unfinished
+from anyorder.experiments.protocol import networks
 from anyorder.experiments.records import Record, read_record
 from anyorder.experiments.sudoku_6x6 import FINAL
+from anyorder.training.build import model_config
 
 
 def run(name: str, tmp_path: Path, **changes: object) -> Record:
@@ -101,3 +103,24 @@ def test_the_solver_is_never_wrong_on_the_data_at_hand(tmp_path: Path, data_fold
     record = run("sudoku-bands", tmp_path, data=data_folder)
     assert record.summary["wrong_fills"] == 0
     assert record.summary["count"] >= 100
+
+
+@pytest.mark.parametrize("name", ["table2", "table3"])
+def test_a_rehearsal_has_the_networks_of_the_gpu_scale_and_few_small_steps(name: str, tmp_path: Path) -> None:
+    module = sudoku_contest if name == "table2" else table3
+    made = {
+        scale: networks(module.SIZES[scale], tmp_path, Settings(scale=scale, work=tmp_path), "held-out.npz")
+        for scale in ("gpu", "rehearsal")
+    }
+    for large, small in zip(made["gpu"], made["rehearsal"], strict=True):
+        assert model_config(large.training) == model_config(small.training)
+        one, other = large.training, small.training
+        assert (one.task, one.objective, one.optimizer, one.precision, one.compile) == (
+            other.task,
+            other.objective,
+            other.optimizer,
+            other.precision,
+            other.compile,
+        )
+        assert other.batch_size == 2
+        assert 150 < other.steps < 8000 < one.steps * one.batch_size

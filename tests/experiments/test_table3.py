@@ -61,4 +61,4 @@ def test_the_plan_trains_nothing(tmp_path: Path) -> None:
     assert arm["examples"] == mdm["examples"] == 300 * 1_500_000
     assert 18e6 < mdm["parameters"] < 20e6
     assert 40e6 < arm["parameters"] < 44e6
-    assert load_experiment("table3").scales == ("smoke", "cpu", "gpu", "paper")
+    assert load_experiment("table3").scales == ("smoke", "cpu", "rehearsal", "gpu", "paper")

@@ -22,7 +22,8 @@ class Experiment:
 
     name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(help="one of: " + ", ".join(EXPERIMENTS))]
     scale: Scale = "cpu"
-    """smoke (under a minute), cpu (two cores), gpu (one GPU), paper (the published length; mostly a plan)"""
+    """smoke (under a minute), cpu (two cores), gpu (one GPU), rehearsal (gpu in a few small steps, anywhere), paper
+    (the published length; mostly a plan)"""
     data: PathOption = None
     """folder or file of puzzles, where the experiment reads some (default: $ANYORDER_DATA)"""
     model: str = ""

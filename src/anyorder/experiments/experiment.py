@@ -10,7 +10,7 @@ from typing import Literal
 from anyorder.core.errors import UserError
 from anyorder.experiments.records import Record
 
-Scale = Literal["smoke", "cpu", "gpu", "paper"]
+Scale = Literal["smoke", "cpu", "rehearsal", "gpu", "paper"]
 Progress = Callable[[str, int, int], None]
 """Called with (piece of work, done, total)."""
 
@@ -24,7 +24,8 @@ class Settings:
     """How an experiment is run.
 
     Attributes:
-        scale: "smoke" takes seconds and shows that it works; "cpu" is for two cores; "gpu" for one GPU;
+        scale: "smoke" takes seconds and shows that it works; "cpu" is for two cores; "gpu" for one GPU; "rehearsal" is
+            "gpu" with a few hundred small steps, for a machine without one: the same networks, recipe and code;
             "paper" is the published length (most experiments only plan it).
         out: folder of the record, the table and the figure.
         work: folder of what a long run keeps to be continued.
@@ -51,6 +52,16 @@ class Settings:
             raise UserError(f"batch_size must be at least 1, not {self.batch_size}")
         if self.minutes is not None and not self.minutes > 0:
             raise UserError(f"minutes must be above 0, not {self.minutes}")
+
+    @property
+    def large(self) -> bool:
+        """Whether the networks are those meant for a GPU."""
+        return self.scale in ("gpu", "rehearsal")
+
+    @property
+    def precision(self) -> Literal["float32", "bfloat16"]:
+        """Of training."""
+        return "bfloat16" if self.large else "float32"
 
     def data_path(self, what: str) -> Path:
         """The data folder or file, which must be there."""

@@ -41,12 +41,16 @@ class Plan:
     levels: tuple[int, ...]
     sequences: int
     steps: int | None = None
+    batch_size: int | None = None
 
 
 PLANS = {
     "smoke": Plan("latents-small", LatentsTask(latents=4, observations=12), (1, 2, 4), sequences=32, steps=4),
     "cpu": Plan(
         "latents-small", LatentsTask(latents=8, observations=52), tuple(range(1, 9)), sequences=500, steps=2000
+    ),
+    "rehearsal": Plan(
+        "latents-19m", LatentsTask(latents=20, observations=280, padding=212), (1,), sequences=2, steps=20, batch_size=2
     ),
     "gpu": Plan(
         "latents-19m", LatentsTask(latents=20, observations=280, padding=212), tuple(range(1, 21)), sequences=500
@@ -59,7 +63,7 @@ def run(settings: Settings, progress: Progress) -> records.Record:
     since = time.time()
     reuse_large_blocks()
     plan = PLANS[settings.scale]
-    training = load_settings(plan.config)
+    training = load_settings(plan.config).shortened(plan.steps, plan.batch_size)
     facts = {"plan": dataclasses.asdict(plan), "training": training.to_dict()}
     folder = folder_of(settings, "figure2-latents", facts)
     law = make_law(plan.task)
@@ -69,7 +73,6 @@ def run(settings: Settings, progress: Progress) -> records.Record:
     rows = [{key: level[key] for key in level if key not in ("error", "entropy")} for level in done]
     worse = sum(row["latent"] > row["observation"] for row in rows)
     model = from_pretrained(str(learned), device=settings.device)
-    steps = training.steps if plan.steps is None else plan.steps
     return records.Record(
         name="figure2-latents",
         scale=settings.scale,
@@ -83,8 +86,8 @@ def run(settings: Settings, progress: Progress) -> records.Record:
         rows=rows,
         notes=[
             f"Mean KL(exact || model) in nats per masked position, over {plan.sequences:,} sequences with a mask each; "
-            f"the model has {sum(p.numel() for p in model.parameters()):,} weights and was trained for {steps:,} steps "
-            f"of {training.batch_size} fresh sequences. Entropies are those of the exact conditionals: what no model "
+            f"the model has {sum(p.numel() for p in model.parameters()):,} weights and was trained for "
+            f"{training.steps:,} steps of {training.batch_size} fresh sequences. Entropies are those of the exact conditionals: what no model "
             "can remove. *Latent error* and *observation error* are standard errors of the two means."
         ],
         details={"per_position": {str(level["hidden"]): level["error"] for level in done}, **facts},
@@ -99,21 +102,11 @@ def run(settings: Settings, progress: Progress) -> records.Record:
 
 def _train(plan: Plan, training: TrainSettings, folder: Path, settings: Settings) -> Path:
     """The folder of the trained model."""
-    steps = training.steps if plan.steps is None else plan.steps
-    schedule = dataclasses.replace(training.schedule, warmup_steps=min(training.schedule.warmup_steps, steps // 2))
     rules = dataclasses.replace(training.evaluation, samples=0)
-    this = dataclasses.replace(
-        training,
-        name="figure2-latents",
-        task=plan.task,
-        steps=steps,
-        schedule=schedule,
-        evaluation=rules,
-        seed=settings.seed,
-    )
+    this = dataclasses.replace(training, name="figure2-latents", task=plan.task, evaluation=rules, seed=settings.seed)
     result = train(this, folder / "run", minutes=settings.minutes, show_progress=True)
     if result.model_folder is None:
-        raise Unfinished(f"stopped at step {result.step} of {steps}; the same command continues")
+        raise Unfinished(f"stopped at step {result.step} of {this.steps}; the same command continues")
     return result.model_folder
 
 
@@ -185,4 +178,4 @@ def plot(record: records.Record, path: Path) -> None:
         axes[1].legend(frameon=False, fontsize=8)
 
 
-EXPERIMENT = Experiment(name="figure2-latents", scales=("smoke", "cpu", "gpu"), run=run, plot=plot)
+EXPERIMENT = Experiment(name="figure2-latents", scales=("smoke", "cpu", "rehearsal", "gpu"), run=run, plot=plot)

@@ -106,6 +106,14 @@ SCALES = {
             Budget(4e12, (C, D, E), 1),
         ),
     ),
+    # One to some twenty steps of every network of the gpu scale.
+    "rehearsal": Scale(
+        2048,
+        1,
+        4e-4,
+        2,
+        (Budget(5e11, (G[0], G[1]), 1), Budget(1e12, (G[1], G[2]), 1), Budget(2e12, (G[2], G[3], G[4]), 1)),
+    ),
     # Beyond some ten passes over the novels the causal networks would learn them by heart.
     "gpu": Scale(
         2048,
@@ -216,7 +224,7 @@ def _training(cell: Cell, scale: Scale, corpus: Corpus, settings: Settings) -> T
         seed=settings.seed + 1000 * cell.draw,
         optimizer={"adamw": {"rate": scale.rate, "beta1": 0.9, "beta2": 0.95, "weight_decay": 0.1}},
         schedule={"shape": "cosine", "warmup_steps": max(1, steps // 20), "floor": 0.1},
-        precision="bfloat16" if settings.scale == "gpu" else "float32",
+        precision=settings.precision,
         ema=None,
         evaluation={"every_steps": None, "sequences": scale.sequences, "draws": 8, "batch_size": 8},
         checkpoint={"every_minutes": 5},
@@ -311,4 +319,4 @@ def plot(record: records.Record, path: Path) -> None:
         right.set_ylabel("validation loss (nats per token)")
 
 
-EXPERIMENT = Experiment(name="figure2-scaling", scales=("smoke", "cpu", "gpu"), run=run, plot=plot)
+EXPERIMENT = Experiment(name="figure2-scaling", scales=("smoke", "cpu", "rehearsal", "gpu"), run=run, plot=plot)

@@ -59,6 +59,7 @@ class Scale:
 SCALES = {
     "smoke": Scale(144, 1, 32, 2, 16, 4, 4, 4, 2, block=1152),
     "cpu": Scale(1024, 3, 128, 4, 900, 4, 96, 16, 3),
+    "rehearsal": Scale(2048, 8, 512, 8, 24, 1, 2, 4, 2),
     "gpu": Scale(2048, 8, 512, 8, 4000, 32, 256, 32, 3),
 }
 
@@ -155,7 +156,7 @@ def _training(scale: Scale, corpus: Corpus, settings: Settings) -> TrainSettings
         seed=settings.seed,
         optimizer={"adamw": {"rate": 3e-3, "beta1": 0.9, "beta2": 0.95}, "muon": {"rate": 0.02}},
         schedule={"shape": "flat-then-linear", "warmup_steps": max(1, scale.steps // 20), "decay_share": 0.5},
-        precision="bfloat16" if settings.scale == "gpu" else "float32",
+        precision=settings.precision,
         ema=0.99,
         evaluation={
             "every_steps": max(1, scale.steps // 4),
@@ -232,4 +233,4 @@ def plot(record: records.Record, path: Path) -> None:
         right.set_ylabel("nats per byte (95 % intervals)")
 
 
-EXPERIMENT = Experiment(name="figure2-text", scales=("smoke", "cpu", "gpu"), run=run, plot=plot)
+EXPERIMENT = Experiment(name="figure2-text", scales=("smoke", "cpu", "rehearsal", "gpu"), run=run, plot=plot)

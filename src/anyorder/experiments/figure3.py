@@ -104,6 +104,7 @@ def _network(layers: int, width: int, heads: int) -> dict[str, Any]:
 SCALES = {
     "smoke": Scale(None, 32, _network(1, 32, 2), 8, 24, 24, 8, (4, 32), (1.0,), block=1024),
     "cpu": Scale(1024, 128, _network(4, 128, 4), 32, 2000, 700, 64, (8, 16, 32, 64, 128), (0.2, 1.0, 2.0, 3.0, 4.0)),
+    "rehearsal": Scale(4096, 256, _network(8, 512, 8), 4, 40, 40, 4, (16,), (1.0,)),
     "gpu": Scale(
         4096, 256, _network(8, 512, 8), 128, 3000, 1000, 512, (16, 32, 64, 128, 256), (0.2, 0.5, 1.0, 2.0, 3.0)
     ),
@@ -204,7 +205,7 @@ def _training(scale: Scale, corpus: Corpus, settings: Settings, *, judge: bool) 
         seed=settings.seed + (1_000_000 if judge else 0),
         optimizer=scale.optimizer,
         schedule={"shape": "flat-then-linear", "warmup_steps": max(1, min(70, steps // 4)), "decay_share": 0.5},
-        precision="bfloat16" if settings.scale == "gpu" else "float32",
+        precision=settings.precision,
         ema=0.99,
         evaluation={"every_steps": max(1, steps // 4), "sequences": 8 if settings.scale == "smoke" else 128},
         checkpoint={"every_minutes": 2},
@@ -341,4 +342,4 @@ def plot(record: records.Record, path: Path) -> None:
         upper.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
 
 
-EXPERIMENT = Experiment(name="figure3", scales=("smoke", "cpu", "gpu"), run=run, plot=plot)
+EXPERIMENT = Experiment(name="figure3", scales=("smoke", "cpu", "rehearsal", "gpu"), run=run, plot=plot)

@@ -48,6 +48,7 @@ class Size:
         points: evaluations along training.
         steps: reverse steps of the published sampler.
         beams: of beam search.
+        batch_size: of training; 0 for the configurations' own.
     """
 
     arm: str
@@ -59,6 +60,7 @@ class Size:
     points: int
     steps: int
     beams: int
+    batch_size: int = 0
 
 
 def networks(size: Size, folder: Path, settings: Settings, held_out: str, **evaluation: Any) -> list[Network]:
@@ -74,8 +76,10 @@ def networks(size: Size, folder: Path, settings: Settings, held_out: str, **eval
         training = dataclasses.replace(training, name=key, seed=settings.seed)
         if settings.scale == "smoke":
             training = _small(training)
-        if settings.scale == "gpu":
+        if settings.large:
             training = short_recipe(training)
+        if size.batch_size:
+            training = dataclasses.replace(training, batch_size=size.batch_size)
         network = Network(key, LABELS[key], training)
         if size.compute:
             network = network.at_compute(size.compute)

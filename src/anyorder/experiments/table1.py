@@ -61,7 +61,7 @@ class Plan:
             ``latents-small``.
         samples: sequences of a final figure. along: sequences at each of ``points`` points along training.
         parallel: reverse steps. reference: sequences that the reference generates.
-        steps: of training; None as the configuration has it.
+        steps, batch_size: of training; None as the configuration has it.
     """
 
     config: str
@@ -73,6 +73,7 @@ class Plan:
     parallel: int
     reference: int
     steps: int | None = None
+    batch_size: int | None = None
 
 
 def _sizes(divisor: int, padding_to: int = 0) -> tuple[LatentsTask, ...]:
@@ -96,6 +97,10 @@ PLANS = {
         samples=8, along=4, points=2, parallel=6, reference=8, steps=4,
     ),
     "cpu": Plan("latents-small", _sizes(5), OTHERS, samples=500, along=128, points=6, parallel=30, reference=128),
+    "rehearsal": Plan(
+        "latents-19m", _sizes(1, 512)[:1], (), samples=2, along=2, points=1, parallel=8, reference=2, steps=200,
+        batch_size=2,
+    ),
     "gpu": Plan("latents-19m", _sizes(1, 512), OTHERS, samples=2000, along=500, points=10, parallel=50, reference=200),
 }  # fmt: skip
 
@@ -105,7 +110,9 @@ def run(settings: Settings, progress: Progress) -> records.Record:
     since = time.time()
     reuse_large_blocks()
     plan = PLANS[settings.scale]
-    training, small = load_settings(plan.config), load_settings("latents-small")
+    training, small = (
+        load_settings(name).shortened(plan.steps, plan.batch_size) for name in (plan.config, "latents-small")
+    )
     facts = {"plan": dataclasses.asdict(plan), "training": training.to_dict(), "others": small.to_dict()}
     folder = folder_of(settings, "table1", facts)
     deadline = None if settings.minutes is None else time.monotonic() + 60 * settings.minutes
@@ -169,24 +176,20 @@ def _model(
 ) -> dict[str, Any]:
     """Train on one law, and generate with what was learned."""
     law = make_law(task)
-    steps = training.steps if plan.steps is None else plan.steps
     rules = dataclasses.replace(
         training.evaluation,
-        every_steps=max(1, steps // plan.points),
+        every_steps=max(1, training.steps // plan.points),
         samples=plan.along,
         steps=plan.parallel,
         orders=ORDERS,
         seed=settings.seed + 1,
     )
-    schedule = dataclasses.replace(training.schedule, warmup_steps=min(training.schedule.warmup_steps, steps // 2))
-    this = dataclasses.replace(
-        training, name=_key(task), task=task, evaluation=rules, schedule=schedule, steps=steps, seed=settings.seed
-    )
+    this = dataclasses.replace(training, name=_key(task), task=task, evaluation=rules, seed=settings.seed)
     left = None if deadline is None else max(0.01, (deadline - time.monotonic()) / 60)
     # the record states how long the last process took
     result = train(this, folder / f"run-{_key(task)}", minutes=left, show_progress=False)
     if result.model is None:
-        raise Unfinished(f"{law.name}: step {result.step} of {steps}; the same command continues")
+        raise Unfinished(f"{law.name}: step {result.step} of {this.steps}; the same command continues")
     journal = list(read_journal(folder / f"run-{_key(task)}" / "log.jsonl"))
     ends = [entry for entry in journal if entry["kind"] == "end"]
     final = {
@@ -199,8 +202,8 @@ def _model(
     keys = ("step", "strategy", "agreement_share", "interval", "count", "distinct_share", "latent_entropy")
     return {
         "parameters": sum(parameter.numel() for parameter in result.model.parameters()),
-        "steps": steps,
-        "examples": steps * this.batch_size,
+        "steps": this.steps,
+        "examples": this.steps * this.batch_size,
         "seconds": ends[-1]["seconds"],
         "final": [{"order": order, "steps": count, **found} for (order, count), found in final.items()],
         "along": [{key: entry[key] for key in keys} for entry in journal if entry["kind"] == "evaluation"],
@@ -276,10 +279,9 @@ def _paired(points: Sequence[dict[str, Any]]) -> list[dict[str, float]]:
 
 
 def _notes(plan: Plan, training: TrainSettings, settings: Settings) -> list[str]:
-    steps = training.steps if plan.steps is None else plan.steps
     notes = [
-        f"Models: {steps:,} steps of {training.batch_size} fresh sequences; {plan.samples:,} sequences generated at "
-        f"temperature 1 for each figure, {plan.reference:,} by the references, in {plan.parallel} reverse steps or one "
+        f"Models: {training.steps:,} steps of {training.batch_size} fresh sequences; {plan.samples:,} sequences generated "
+        f"at temperature 1 for each figure, {plan.reference:,} by the references, in {plan.parallel} reverse steps or one "
         "position at a time. Intervals are over sequences. Agreement: share of observation tokens that fit the latents "
         "generated with them; of observations drawn at random 62.5 % would. Distinct share and entropy (at most 0.693 "
         "nats for two values, 1.099 for three) say how diverse the latents are.",
@@ -326,4 +328,4 @@ def plot(record: records.Record, path: Path) -> None:
         axes[0].legend(frameon=False, fontsize=6)
 
 
-EXPERIMENT = Experiment(name="table1", scales=("smoke", "cpu", "gpu"), run=run, plot=plot)
+EXPERIMENT = Experiment(name="table1", scales=("smoke", "cpu", "rehearsal", "gpu"), run=run, plot=plot)

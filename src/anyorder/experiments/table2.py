@@ -25,4 +25,4 @@ def table2(settings: Settings, progress: Progress) -> Record:
     return run("table2", "logic", "Sudoku that logic finishes", PUBLISHED, settings, progress)
 
 
-EXPERIMENT = Experiment(name="table2", scales=("smoke", "cpu", "gpu", "paper"), run=table2, plot=plot)
+EXPERIMENT = Experiment(name="table2", scales=("smoke", "cpu", "rehearsal", "gpu", "paper"), run=table2, plot=plot)

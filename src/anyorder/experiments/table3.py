@@ -62,6 +62,7 @@ HELD_OUT_SEED = 314_159
 SIZES: Mapping[str, Size] = {
     "smoke": Size("zebra-arm-3x3", "zebra-mdm-3x3", 1e8, 64, 6, 4, 2, 4, 2),
     "cpu": Size("zebra-arm-3x3", "zebra-mdm-3x3", 3e13, 30_000, 500, 200, 6, 6, 4),
+    "rehearsal": Size("zebra-arm", "zebra-mdm", 2.5e13, 1_000, 2, 2, 2, 50, 2, batch_size=2),
     "gpu": Size("zebra-arm", "zebra-mdm", 2e16, 300_000, 2_000, 500, 6, 50, 8),
     "paper": Size("zebra-arm", "zebra-mdm", 0.0, 1_500_000, 100_000, 1_000, 20, 50, 8),
 }
@@ -127,4 +128,4 @@ def _puzzles(size: Size, folder: Path, progress: Progress) -> Puzzles:
     return Puzzles.load(held_out)
 
 
-EXPERIMENT = Experiment(name="table3", scales=("smoke", "cpu", "gpu", "paper"), run=table3, plot=plot)
+EXPERIMENT = Experiment(name="table3", scales=("smoke", "cpu", "rehearsal", "gpu", "paper"), run=table3, plot=plot)

@@ -25,4 +25,4 @@ def table5(settings: Settings, progress: Progress) -> Record:
     return run("table5", "hard", "Sudoku that logic does not finish", PUBLISHED, settings, progress)
 
 
-EXPERIMENT = Experiment(name="table5", scales=("smoke", "cpu", "gpu", "paper"), run=table5, plot=plot)
+EXPERIMENT = Experiment(name="table5", scales=("smoke", "cpu", "rehearsal", "gpu", "paper"), run=table5, plot=plot)

@@ -258,6 +258,12 @@ class TrainSettings:
         require(self.ema is None or 0 <= self.ema < 1, "ema must lie in [0, 1) (or null for none)")
         require(self.log_every_steps >= 1, "log_every_steps must be at least 1")
 
+    def shortened(self, steps: int | None = None, batch_size: int | None = None) -> TrainSettings:
+        """The same for another number of steps, of which at most half warm up, and another batch; None keeps them."""
+        steps = self.steps if steps is None else steps
+        schedule = dataclasses.replace(self.schedule, warmup_steps=min(self.schedule.warmup_steps, steps // 2))
+        return dataclasses.replace(self, steps=steps, batch_size=batch_size or self.batch_size, schedule=schedule)
+
     def to_dict(self) -> dict[str, Any]:
         """The settings as JSON data; ``from_dict`` undoes it."""
         return {name.name: plain(getattr(self, name.name)) for name in dataclasses.fields(self)}
