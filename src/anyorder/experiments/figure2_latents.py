@@ -87,8 +87,9 @@ def run(settings: Settings, progress: Progress) -> records.Record:
         notes=[
             f"Mean KL(exact || model) in nats per masked position, over {plan.sequences:,} sequences with a mask each; "
             f"the model has {sum(p.numel() for p in model.parameters()):,} weights and was trained for "
-            f"{training.steps:,} steps of {training.batch_size} fresh sequences. Entropies are those of the exact conditionals: what no model "
-            "can remove. *Latent error* and *observation error* are standard errors of the two means."
+            f"{training.steps:,} steps of {training.batch_size} fresh sequences. Entropies are those of the exact "
+            "conditionals: what no model can remove. *Latent error* and *observation error* are standard errors of the "
+            "two means."
         ],
         details={"per_position": {str(level["hidden"]): level["error"] for level in done}, **facts},
         run=records.run_facts(

@@ -280,11 +280,11 @@ def _paired(points: Sequence[dict[str, Any]]) -> list[dict[str, float]]:
 
 def _notes(plan: Plan, training: TrainSettings, settings: Settings) -> list[str]:
     notes = [
-        f"Models: {training.steps:,} steps of {training.batch_size} fresh sequences; {plan.samples:,} sequences generated "
-        f"at temperature 1 for each figure, {plan.reference:,} by the references, in {plan.parallel} reverse steps or one "
-        "position at a time. Intervals are over sequences. Agreement: share of observation tokens that fit the latents "
-        "generated with them; of observations drawn at random 62.5 % would. Distinct share and entropy (at most 0.693 "
-        "nats for two values, 1.099 for three) say how diverse the latents are.",
+        f"Models: {training.steps:,} steps of {training.batch_size} fresh sequences; {plan.samples:,} sequences "
+        f"generated at temperature 1 for each figure, {plan.reference:,} by the references, in {plan.parallel} reverse "
+        "steps or one position at a time. Intervals are over sequences. Agreement: share of observation tokens that "
+        "fit the latents generated with them; of observations drawn at random 62.5 % would. Distinct share and entropy "
+        "(at most 0.693 nats for two values, 1.099 for three) say how diverse the latents are.",
     ]
     if plan.config != "latents-small":
         notes.append("The other families are of small N, and their models are those of `latents-small`.")
