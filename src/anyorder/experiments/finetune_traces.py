@@ -25,6 +25,7 @@ from anyorder.experiments.arithmetic import (
     decoded,
     difficulty_of,
     ends,
+    hard_range,
     held_out_problems,
     load_model,
 )
@@ -63,7 +64,11 @@ def run(settings: Settings, progress: Progress) -> records.Record:
     folder = folder_of(
         settings,
         "finetune-traces",
-        {"model": facts["fingerprint"], "sizes": [PROBLEMS[scale], SAMPLES[scale], STEPS[scale], JUDGED[scale]]},
+        {
+            "model": facts["fingerprint"],
+            "range": hard_range(model),
+            "sizes": [PROBLEMS[scale], SAMPLES[scale], STEPS[scale], JUDGED[scale]],
+        },
     )
     parts = [problems[start : start + CHUNK] for start in range(0, len(problems), CHUNK)]
     legs = [
@@ -117,6 +122,7 @@ def run(settings: Settings, progress: Progress) -> records.Record:
         ],
         rows=rows,
         notes=[
+            hard_range(model),
             "`solved`: right answers on held-out hard problems (MED, lambda 0.2), the mean over the seeds, with the "
             "Wilson interval of all decodes; `difference`: points over the base, paired by problem, its interval over "
             "problems (seeds averaged); `of program`: the gain over the gain of program traces. `valid`: share of "

@@ -20,7 +20,7 @@ from anyorder.core.canvas import Canvas
 from anyorder.evaluation.accuracy import wilson
 from anyorder.evaluation.problems import judge, solve_problems
 from anyorder.experiments import records
-from anyorder.experiments.arithmetic import MODEL, difficulty_of, ends, load_model
+from anyorder.experiments.arithmetic import MODEL, difficulty_of, ends, hard_range, load_model
 from anyorder.experiments.experiment import Experiment, Progress, Settings
 from anyorder.experiments.legs import Leg, folder_of, run_legs
 from anyorder.experiments.plots import COLOURS, figure
@@ -152,7 +152,13 @@ def run(settings: Settings, progress: Progress) -> records.Record:
     folder = folder_of(
         settings,
         "posterior-traces",
-        {"model": facts["fingerprint"], "pool": len(pool), "failed": FAILED[scale], "samples": SAMPLES[scale]},
+        {
+            "model": facts["fingerprint"],
+            "range": hard_range(model),
+            "pool": len(pool),
+            "failed": FAILED[scale],
+            "samples": SAMPLES[scale],
+        },
     )
     leg = Leg("failed", lambda: failed_problems(model, pool, settings))
     wrong = run_legs([leg], folder, settings, progress, "problems that it fails")["failed"]
@@ -173,6 +179,7 @@ def run(settings: Settings, progress: Progress) -> records.Record:
         columns=list(COLUMNS),
         rows=rows,
         notes=[
+            hard_range(model),
             "Valid: every step is true and follows, and the last gives the right answer. `problems`: the share of the "
             "problems with at least one valid trace among the kept. Temperature 1, one position at a time from left "
             "to right. Posterior: the answer is given; prior: it is not, and is decoded too.",

@@ -24,6 +24,7 @@ from anyorder.experiments.arithmetic import (
     HELD_OUT_SEED,
     MODEL,
     difficulty_of,
+    hard_range,
     held_out_problems,
     load_model,
     pearson,
@@ -71,7 +72,9 @@ def run(settings: Settings, progress: Progress) -> records.Record:
         for index, part in enumerate(parts)
     ]
     folder = folder_of(
-        settings, "reasoning-trace-scores", {"model": facts["fingerprint"], "count": count, "samples": samples}
+        settings,
+        "reasoning-trace-scores",
+        {"model": facts["fingerprint"], "range": hard_range(model), "count": count, "samples": samples},
     )
     results = list(run_legs(legs, folder, settings, progress, "traces").values())
     sizes = [len(part) for part in parts]
@@ -105,6 +108,7 @@ def run(settings: Settings, progress: Progress) -> records.Record:
         ],
         rows=rows,
         notes=[
+            hard_range(model),
             "Pearson's r between the right answer in the end and, after this share of a trace's steps, the mean trace "
             "score and the log-likelihood of the tokens decided so far (its sum; last column: per token); intervals "
             "by Fisher's z, over traces. One position at a time from left to right, temperature 1.",

@@ -19,6 +19,7 @@ from anyorder.experiments.arithmetic import (
     decoded,
     difficulty_of,
     ends,
+    hard_range,
     held_out_problems,
     load_model,
     row,
@@ -63,7 +64,9 @@ def run(settings: Settings, progress: Progress) -> records.Record:
                     )
                 )
                 meant.append((name, "left to right" if size == 1 else order_name, size))
-    folder = folder_of(settings, "table4", {"model": facts["fingerprint"], "count": COUNTS[settings.scale]})
+    folder = folder_of(
+        settings, "table4", {"model": facts["fingerprint"], "range": hard_range(model), "count": COUNTS[settings.scale]}
+    )
     results = run_legs(legs, folder, settings, progress, "block sizes")
     rows = [
         {"range": name, "block": size, **row(order, found)}
@@ -77,6 +80,7 @@ def run(settings: Settings, progress: Progress) -> records.Record:
         columns=list(COLUMNS),
         rows=rows,
         notes=[
+            hard_range(model),
             "One position at a time; the holes one after the other, each in blocks. At block 1 every order is from "
             "left to right; the largest block is the whole trace.",
             "Published, LLaDA-8B: GSM8K 76.95 / 76.95 / 53.44 % at blocks of 1 / 32 / 128 (2510.19990, entropy); "
