@@ -33,6 +33,7 @@ from anyorder.experiments.plots import Point, accuracy_against_evaluations
 from anyorder.planning.budgets import KLASS, EntropyBelow, EntropyBound, Factor, Fixed, OneByOne, ProbabilityAbove
 from anyorder.planning.orders import Entropy, LeftToRight, TopProbability
 
+FIXED = (2, 4, 8)
 COUNTS = {"smoke": 16, "cpu": 4096, "gpu": 16_384}
 PUBLISHED = {
     "entropy": "79.4 % at 256",
@@ -67,6 +68,7 @@ def contenders() -> list[Contender]:
         Contender("MED 0.05", {"order": Entropy(), "budget": EntropyBelow(0.05, most=8)}, any_order),
         Contender("MED 0.5", {"order": Entropy(), "budget": EntropyBelow(0.5, most=8)}, any_order),
         Contender("AR-MED 0.2", {"order": LeftToRight(), "budget": EntropyBelow(0.2, most=8)}, text_order),
+        Contender("AR-MED 0.02", {"order": LeftToRight(), "budget": EntropyBelow(0.02, most=8)}, text_order),
         Contender("EB 0.1", {"order": Entropy(), "budget": EntropyBound(0.1)}, any_order),
         Contender(
             "probability > 0.9", {"order": TopProbability(), "budget": ProbabilityAbove(0.9, prefix=False)}, any_order
@@ -74,7 +76,7 @@ def contenders() -> list[Contender]:
         Contender("factor 1", {"order": TopProbability(), "budget": Factor(1.0)}, any_order),
         Contender("KLASS", {"order": TopProbability(), "budget": KLASS()}, any_order),
     ]
-    for k in (2, 4):
+    for k in FIXED:
         listed.append(Contender(f"entropy, k = {k}", {"order": Entropy(), "budget": Fixed(k)}, any_order))
         listed.append(Contender(f"left to right, k = {k}", {"order": LeftToRight(), "budget": Fixed(k)}, text_order))
     return listed
@@ -107,7 +109,7 @@ def run(settings: Settings, progress: Progress) -> records.Record:
     against = {
         f"{threshold} against {order}, k = {k}": _against(found[threshold], found[f"{order}, k = {k}"])
         for threshold, order in (("MED 0.2", "entropy"), ("AR-MED 0.2", "left to right"))
-        for k in (2, 4)
+        for k in FIXED
     }
     questions = np.array([problem.question for problem in problems])
     by_name = {line["strategy"]: line for line in rows}
