@@ -5,7 +5,7 @@ import torch
 
 import anyorder as ao
 from anyorder.core.errors import UserError
-from anyorder.reasoning import sequence_likelihood, trace_score
+from anyorder.reasoning import reasked_score, sequence_likelihood, trace_score
 
 JOINT = torch.rand(3, 3, 3, 3, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
 MODEL = ao.EnumeratedJoint(JOINT)
@@ -83,3 +83,46 @@ def test_sequence_likelihood_is_the_chain_rule():
     assert sequence_likelihood(result, mean=True).tolist() == pytest.approx([value / 4 for value in wanted], abs=1e-5)
     nowhere = torch.zeros(4, 4, dtype=torch.bool)
     assert sequence_likelihood(result, nowhere, mean=True).tolist() == [0.0] * 4
+
+
+def _with_trace() -> ao.Canvas:
+    unknown = torch.ones(3, 4, dtype=torch.bool)
+    trace = torch.zeros_like(unknown)
+    trace[:, :3] = True
+    return ao.Canvas(torch.zeros(3, 4, dtype=torch.int64), unknown, holes={"reasoning": trace, "answer": ~trace})
+
+
+@pytest.mark.parametrize("groups", [1, 2, 3, 5])
+def test_tokens_are_asked_again_given_the_other_groups_and_no_answer(groups: int):
+    tokens = torch.tensor([[0, 2, 1, 2], [0, 2, 1, 0], [2, 2, 0, 1]])
+    law = JOINT.sum(3) / JOINT.sum()
+    wanted = []
+    for row in tokens.tolist():
+        total = 0.0
+        for group in range(groups):
+            hidden = [place for place in range(3) if place % groups == group]
+            if not hidden:
+                continue
+            given = law[tuple(slice(None) if place in hidden else row[place] for place in range(3))]
+            given = given / given.sum()
+            for axis, place in enumerate(hidden):
+                marginal = (
+                    given.sum([other for other in range(given.ndim) if other != axis]) if given.ndim > 1 else given
+                )
+                total += float(marginal[row[place]].log())
+        wanted.append(total)
+    score = reasked_score(MODEL, _with_trace(), tokens, groups=groups)
+    assert score.tolist() == pytest.approx(wanted, abs=1e-5)
+    assert score[0] == score[1]  # they differ in the answer alone
+
+
+def test_what_cannot_be_asked_again_is_refused():
+    tokens = torch.tensor([[0, 2, 1, 2]] * 3)
+    with pytest.raises(UserError, match="no hole 'thought'"):
+        reasked_score(MODEL, _with_trace(), tokens, hole="thought")
+    with pytest.raises(UserError, match="shape"):
+        reasked_score(MODEL, _with_trace(), tokens[:2])
+    with pytest.raises(UserError, match="at least 1"):
+        reasked_score(MODEL, _with_trace(), tokens, groups=0)
+    with pytest.raises(UserError, match="undecided"):
+        reasked_score(MODEL, _with_trace(), tokens.masked_fill(tokens == 1, 3))

@@ -6,7 +6,7 @@ Source: "No Compute Left Behind: Rethinking Reasoning and Sampling with Masked D
 """
 
 from anyorder.reasoning.mending import WeakSpan, insert_reflection, reopen, weakest_span
-from anyorder.reasoning.scores import TraceScore, sequence_likelihood, trace_score
+from anyorder.reasoning.scores import TraceScore, reasked_score, sequence_likelihood, trace_score
 from anyorder.reasoning.traces import Samples, keep_best, pin, sample_traces
 from anyorder.reasoning.uncertainty import Uncertain, answer_bound, follow_answer
 
@@ -20,6 +20,7 @@ __all__ = [
     "insert_reflection",
     "keep_best",
     "pin",
+    "reasked_score",
     "reopen",
     "sample_traces",
     "sequence_likelihood",

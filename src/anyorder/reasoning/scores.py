@@ -8,6 +8,9 @@ with the answer masked again whatever was decided there:
 Undecided positions of the trace stay masked, so a score exists at every step; it costs one evaluation. Its rival is
 the plain likelihood of the sequence, the sum (or mean) of the log-probabilities with which its tokens were decided,
 which costs nothing.
+
+A trace that was sampled with its answer given makes the answer likely whatever it says, so the trace score cannot see a
+false step in it. `reasked_score` can: it hides the answer and asks again for the trace's own tokens, a few at a time.
 """
 
 from __future__ import annotations
@@ -80,12 +83,63 @@ def trace_score(
     count = scored.sum(dim=1)
     if not bool((count > 0).all()):
         raise UserError(f"trace_score: row {int((count == 0).nonzero()[0])} has no answer to score")
-    session = open_session(model, Canvas(hidden, hidden == mask, canvas.attention_mask, canvas.holes))
-    logits = session(hidden, attention_mask=canvas.attention_mask, at=scored)
-    losses = cross_entropy(logits[:, : model.vocab_size], answers[scored], mask_token_id=mask).double()
+    return TraceScore(_log_probability(model, canvas, hidden, answers, scored), count)
+
+
+@torch.no_grad()
+def reasked_score(
+    model: Denoiser,
+    canvas: Canvas,
+    tokens: Int64[Tensor, "rows length"],
+    *,
+    hole: str = "reasoning",
+    answer: str = "answer",
+    groups: int = 4,
+) -> Float64[Tensor, " rows"]:
+    """How likely a trace's tokens are given each other, with the answer hidden; nats, float64 (rows,).
+
+    The hole's positions are dealt out to ``groups`` groups in turn. Each group is masked by itself and its tokens are
+    scored given all others: a sum of log-probabilities in the manner of a pseudo-likelihood. One evaluation for each
+    group.
+
+    Args:
+        model: a denoiser.
+        canvas: says where trace and answer are, what is padding, and what is given.
+        tokens: the finished canvas; its answer is not read.
+        hole, answer: their names.
+        groups: how many; fewer mask more at once.
+
+    Raises:
+        UserError: no such hole, shapes that differ, an undecided position in the trace, or no group.
+    """
+    for name in (hole, answer):
+        if name not in canvas.holes:
+            known = ", ".join(map(repr, canvas.holes)) or "none"
+            raise UserError(f"reasked_score: the canvas has no hole {name!r}; it has {known}")
+    if tokens.shape != canvas.tokens.shape:
+        raise UserError(f"reasked_score: tokens have shape {tuple(tokens.shape)}, not {tuple(canvas.tokens.shape)}")
+    if groups < 1:
+        raise UserError(f"reasked_score: groups must be at least 1, not {groups}")
+    mask, trace = model.mask_token_id, canvas.holes[hole]
+    if bool((trace & (tokens == mask)).any()):
+        raise UserError("reasked_score: the trace has undecided positions; score it when it is finished")
+    seen = tokens.masked_fill(canvas.holes[answer], mask)
+    place = trace.cumsum(dim=1) - 1
     total = torch.zeros(len(tokens), dtype=torch.float64, device=tokens.device)
-    total.index_add_(0, scored.nonzero()[:, 0], -losses)
-    return TraceScore(total, count)
+    for group in range(groups):
+        asked = trace & (place % groups == group)
+        total += _log_probability(model, canvas, seen.masked_fill(asked, mask), tokens, asked)
+    return total
+
+
+def _log_probability(model: Denoiser, canvas: Canvas, seen: Tensor, targets: Tensor, at: Tensor) -> Tensor:
+    """Each row's sum of log p(target) at the positions ``at``, given ``seen``; one evaluation."""
+    mask = model.mask_token_id
+    session = open_session(model, Canvas(seen, seen == mask, canvas.attention_mask, canvas.holes))
+    logits = session(seen, attention_mask=canvas.attention_mask, at=at)
+    losses = cross_entropy(logits[:, : model.vocab_size], targets[at], mask_token_id=mask).double()
+    total = torch.zeros(len(seen), dtype=torch.float64, device=seen.device)
+    return total.index_add_(0, at.nonzero()[:, 0], -losses)
 
 
 def sequence_likelihood(
