@@ -22,6 +22,7 @@ from anyorder.core.canvas import Canvas
 from anyorder.core.denoiser import Denoiser, Session, check_denoiser, open_session
 from anyorder.core.errors import UserError
 from anyorder.planning.settings import check_number
+from anyorder.planning.windows import hole_of
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float32, Int64
@@ -100,10 +101,7 @@ class ClassifierFree:
         if condition is None:
             return given
         if isinstance(condition, str):
-            if condition not in canvas.holes:
-                known = ", ".join(map(repr, canvas.holes)) or "none"
-                raise UserError(f"ClassifierFree: the canvas has no hole {condition!r}; it has {known}")
-            return given & canvas.holes[condition]
+            return given & hole_of(canvas, condition, "ClassifierFree")
         positions = canvas.positions
         table = torch.cat((condition, condition.new_zeros(1))).to(positions.device)
         return given & table[positions.clamp(max=len(condition))]

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from anyorder.evaluation.accuracy import paired_bootstrap, wilson
+from anyorder.evaluation.batching import batches
 from anyorder.experiments import records
 from anyorder.experiments.arithmetic import (
     HELD_OUT_SEED,
@@ -70,7 +71,7 @@ def run(settings: Settings, progress: Progress) -> records.Record:
             "sizes": [PROBLEMS[scale], SAMPLES[scale], STEPS[scale], JUDGED[scale]],
         },
     )
-    parts = [problems[start : start + CHUNK] for start in range(0, len(problems), CHUNK)]
+    parts = [problems[rows] for rows in batches(len(problems), CHUNK)]
     legs = [
         Leg(
             f"samples-{index}",

@@ -18,6 +18,7 @@ import torch
 
 from anyorder.core.canvas import Canvas
 from anyorder.evaluation.accuracy import wilson
+from anyorder.evaluation.batching import batches
 from anyorder.evaluation.problems import judge, solve_problems
 from anyorder.experiments import records
 from anyorder.experiments.arithmetic import MODEL, difficulty_of, ends, hard_range, load_model
@@ -99,7 +100,7 @@ def collected(
     model: Transformer, problems: Sequence[Problem], samples: int, settings: Settings, folder: Path, progress: Progress
 ) -> dict[str, dict[str, Any]]:
     """Posterior and prior traces of the problems, in kept pieces."""
-    parts = [problems[start : start + CHUNK] for start in range(0, len(problems), CHUNK)]
+    parts = [problems[rows] for rows in batches(len(problems), CHUNK)]
     legs = [
         Leg(
             f"{kind}-{index}",

@@ -16,6 +16,7 @@ import torch
 from anyorder.core.canvas import Canvas
 from anyorder.core.errors import UserError
 from anyorder.core.splicing import Edit, Spliced
+from anyorder.planning.windows import hole_of
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Int64
@@ -95,10 +96,7 @@ def reopen(
     if rest:
         opened = span.cumsum(dim=1) > 0
     for name in holes:
-        if name not in canvas.holes:
-            known = ", ".join(map(repr, canvas.holes)) or "none"
-            raise UserError(f"reopen: the canvas has no hole {name!r}; it has {known}")
-        opened = opened | canvas.holes[name]
+        opened = opened | hole_of(canvas, name, "reopen")
     unknown = opened & canvas.unknown
     return Canvas(torch.where(unknown, canvas.tokens, tokens), unknown, canvas.attention_mask, canvas.holes)
 

@@ -24,6 +24,7 @@ from anyorder.core.canvas import Canvas
 from anyorder.core.denoiser import Denoiser, open_session
 from anyorder.core.errors import UserError
 from anyorder.core.objectives import cross_entropy
+from anyorder.planning.windows import hole_of
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float64, Int64
@@ -69,15 +70,12 @@ def trace_score(
     Raises:
         UserError: no such hole, a row without an answer to score, or shapes that differ.
     """
-    if hole not in canvas.holes:
-        known = ", ".join(map(repr, canvas.holes)) or "none"
-        raise UserError(f"trace_score: the canvas has no hole {hole!r}; it has {known}")
+    inside = hole_of(canvas, hole, "trace_score")
     if answers.shape != canvas.tokens.shape:
         raise UserError(f"trace_score: answers have shape {tuple(answers.shape)}, not {tuple(canvas.tokens.shape)}")
     mask = model.mask_token_id
     if tokens is None:
         tokens = canvas.tokens.masked_fill(canvas.unknown, mask)
-    inside = canvas.holes[hole]
     hidden = tokens.masked_fill(inside, mask)
     scored = inside if padding is None else inside & (answers != padding)
     count = scored.sum(dim=1)
@@ -112,18 +110,15 @@ def reasked_score(
     Raises:
         UserError: no such hole, shapes that differ, an undecided position in the trace, or no group.
     """
-    for name in (hole, answer):
-        if name not in canvas.holes:
-            known = ", ".join(map(repr, canvas.holes)) or "none"
-            raise UserError(f"reasked_score: the canvas has no hole {name!r}; it has {known}")
+    trace, hidden = (hole_of(canvas, name, "reasked_score") for name in (hole, answer))
     if tokens.shape != canvas.tokens.shape:
         raise UserError(f"reasked_score: tokens have shape {tuple(tokens.shape)}, not {tuple(canvas.tokens.shape)}")
     if groups < 1:
         raise UserError(f"reasked_score: groups must be at least 1, not {groups}")
-    mask, trace = model.mask_token_id, canvas.holes[hole]
+    mask = model.mask_token_id
     if bool((trace & (tokens == mask)).any()):
         raise UserError("reasked_score: the trace has undecided positions; score it when it is finished")
-    seen = tokens.masked_fill(canvas.holes[answer], mask)
+    seen = tokens.masked_fill(hidden, mask)
     place = trace.cumsum(dim=1) - 1
     total = torch.zeros(len(tokens), dtype=torch.float64, device=tokens.device)
     for group in range(groups):

@@ -17,6 +17,7 @@ from anyorder.core.errors import UserError
 from anyorder.core.randomness import fold, row_seeds
 from anyorder.decoding.decoder import decode
 from anyorder.planning.samplers import Temperature
+from anyorder.planning.windows import hole_of
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float64, Int64
@@ -32,12 +33,9 @@ def pin(canvas: Canvas, tokens: Int64[Tensor, "batch length"], hole: str = "answ
     Raises:
         UserError: no such hole, or another shape.
     """
-    if hole not in canvas.holes:
-        known = ", ".join(map(repr, canvas.holes)) or "none"
-        raise UserError(f"pin: the canvas has no hole {hole!r}; it has {known}")
+    inside = hole_of(canvas, hole, "pin")
     if tokens.shape != canvas.tokens.shape:
         raise UserError(f"pin: tokens have shape {tuple(tokens.shape)}, not {tuple(canvas.tokens.shape)}")
-    inside = canvas.holes[hole]
     return Canvas(
         torch.where(inside, tokens, canvas.tokens), canvas.unknown & ~inside, canvas.attention_mask, canvas.holes
     )

@@ -20,6 +20,7 @@ import torch
 from anyorder.core.errors import UserError
 from anyorder.decoding.decoder import stream
 from anyorder.planning.stopping import AnswerEntropy, Stops
+from anyorder.planning.windows import hole_of
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float64
@@ -65,14 +66,11 @@ def follow_answer(
     Raises:
         UserError: the canvas has no such hole.
     """
-    if hole not in canvas.holes:
-        known = ", ".join(map(repr, canvas.holes)) or "none"
-        raise UserError(f"follow_answer: the canvas has no hole {hole!r}; it has {known}")
+    inside = hole_of(canvas, hole, "follow_answer")
     # A limit of 0 watches the hole and never stops.
     watch = AnswerEntropy(0.0, hole)
     stop = parts.pop("stop", None)
     steps = stream(model, canvas, stop=watch if stop is None else Stops(stop, watch), **parts)
-    inside = canvas.holes[hole]
     while True:
         try:
             step = next(steps)
