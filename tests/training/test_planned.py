@@ -14,6 +14,7 @@ from anyorder.tasks.sudoku import SudokuData
 from anyorder.training import train
 from anyorder.training.batches import planned_rows, step_batch
 from anyorder.training.build import make_model
+from anyorder.training.finetune import FinetuneSettings
 from anyorder.training.planned import follow_plan, surest
 from anyorder.training.settings import ObjectiveSettings, PlannedSettings
 
@@ -109,3 +110,8 @@ def test_a_stopped_run_with_plans_ends_with_the_same_bits(tiny: Any, tmp_path: P
 def test_what_cannot_be_planned_is_refused(planned: dict[str, Any], others: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         ObjectiveSettings(planned=PlannedSettings(**{**PLANNED, **planned}), **others)
+
+
+def test_fine_tuning_refuses_a_plan_that_it_would_not_follow() -> None:
+    with pytest.raises(UserError, match="fine-tuning follows no plan"):
+        FinetuneSettings(objective=objective())

@@ -88,6 +88,7 @@ class FinetuneSettings:
         require(self.steps >= 1, "steps must be at least 1")
         require(self.batch_size >= 1, "batch_size must be at least 1")
         require(self.seed >= 0, "seed must not be negative")
+        require(self.objective.planned.share == 0, "objective.planned belongs to training; fine-tuning follows no plan")
 
 
 @dataclass(frozen=True, eq=False)
