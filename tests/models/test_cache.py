@@ -15,7 +15,7 @@ from torch import Tensor
 import anyorder as ao
 from anyorder.models.cache import CachedSession
 from anyorder.models.transformer import Transformer
-from anyorder.models.transformer_config import Grid, TransformerConfig
+from anyorder.models.transformer_config import Grid, Sections, TransformerConfig
 
 MASK = 10
 SMALL = TransformerConfig(
@@ -28,6 +28,14 @@ CONFIGS = {
     "loops": dataclasses.replace(SMALL, loops=2),
     "grouped, gated": dataclasses.replace(SMALL, kv_heads=2, qk_norm=True, mlp="gated", attention_bias=True),
     "grid": dataclasses.replace(SMALL, positions="grid", grid=Grid(4, 4, 2, 2), length=16, relation_bias=True),
+    "sections": dataclasses.replace(
+        SMALL,
+        positions="sections",
+        sections=Sections(((1, 2), (2, 4), (2, 3))),
+        length=16,
+        relation_bias=True,
+        logits_shift=True,
+    ),
     "block-causal": dataclasses.replace(SMALL, attention="block-causal", block_size=4),
     "block-causal, shifted": dataclasses.replace(SMALL, attention="block-causal", block_size=5, logits_shift=True),
 }
@@ -76,7 +84,7 @@ def canvas(rows: int = 5, length: int = 16, seed: int = 0, pad: str | None = Non
 @pytest.mark.parametrize("pad", [None, "left", "right"])
 def test_decoding_from_the_left_is_that_of_the_network_alone(config: TransformerConfig, pad: str | None) -> None:
     model = network(config)
-    board = canvas(pad=pad if config.grid is None else None)
+    board = canvas(pad=pad if config.structure is None else None)
     with uncached(model) as plain:
         for sampler in (ao.Greedy(), ao.Temperature(1.0)):
             cached = ao.decode(model, board, order=ao.LeftToRight(), sampler=sampler, seed=3)
@@ -120,14 +128,14 @@ def test_logits_are_the_networks_whatever_changed(config: TransformerConfig, see
                 rows = torch.randperm(len(tokens), generator=g)[: max(1, len(tokens) - 1)]
                 session.keep(rows)
                 tokens, real = tokens[rows], real[rows]
-            case 1 if config.grid is None:
+            case 1 if config.structure is None:
                 real = torch.rand(tokens.shape, generator=g) < 0.9  # also at either end
 
 
 @every_config
 @torch.no_grad()
 def test_a_spliced_session_goes_on(config: TransformerConfig) -> None:
-    if config.grid is not None or config.length:
+    if config.structure is not None or config.length:
         pytest.skip("one length only")
     model, board = network(config), canvas(rows=3)
     session = model.open(board)

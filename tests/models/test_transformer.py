@@ -11,16 +11,20 @@ from hypothesis import strategies as st
 
 from anyorder.core.errors import UserError
 from anyorder.models.transformer import Transformer
-from anyorder.models.transformer_config import Grid, TransformerConfig
+from anyorder.models.transformer_config import Grid, Sections, TransformerConfig
 from anyorder.models.transformer_layers import rotate
 
 SMALL = TransformerConfig(vocab_size=11, mask_token_id=10, layers=2, heads=4, width=32, mlp_width=64)
 GRID = dataclasses.replace(SMALL, positions="grid", grid=Grid(4, 4, 2, 2), length=16, relation_bias=True)
 
+SECTIONS = dataclasses.replace(
+    SMALL, positions="sections", sections=Sections(((1, 2), (3, 2), (2, 4))), length=16, relation_bias=True
+)
 CONFIGS = {
     "rotary": SMALL,
     "learned": dataclasses.replace(SMALL, positions="learned", length=16),
     "grid": GRID,
+    "sections": SECTIONS,
     "loops": dataclasses.replace(GRID, loops=3),
     "grouped queries": dataclasses.replace(SMALL, kv_heads=2, qk_norm=True, attention_bias=True),
     "gated, layer norm, tied": dataclasses.replace(SMALL, mlp="gated", activation="silu", norm="layer", tied_head=True),
@@ -66,8 +70,8 @@ def test_no_positions_asked_for_gives_no_logits() -> None:
 @every_config
 @torch.no_grad()
 def test_padding_on_either_side_changes_nothing(config: TransformerConfig) -> None:
-    if config.grid is not None:
-        pytest.skip("a grid has one length")
+    if config.structure is not None:
+        pytest.skip("a structure has one length")
     model, tokens = network(config), some_tokens(length=11)
     alone = model(tokens).view(3, 11, 11)
     for side in ("right", "left"):
@@ -133,6 +137,19 @@ def test_relations_of_cells() -> None:
     assert relation[0, 1] == 5
     assert relation[0, 4] == 6
     assert relation[0, 5] == 4
+
+
+def test_relations_of_sections() -> None:
+    """Class 0 shares nothing, 1 the group, 2 the place in a group, 4 the section; 7 is the token itself."""
+    relation = Transformer(SECTIONS).relation
+    assert torch.equal(relation.diagonal(), torch.full((16,), 7))
+    assert relation[0, 1] == 5  # the header
+    assert relation[0, 2] == 0  # the header's first token and the first clue's
+    assert relation[2, 3] == 5  # a clue's own tokens
+    assert relation[2, 4] == 6  # the first tokens of two clues
+    assert relation[2, 5] == 4
+    assert relation[8, 11] == 5  # a row of the table
+    assert relation[8, 12] == 6  # a column
     assert relation[0, 15] == 0
 
 
@@ -190,7 +207,7 @@ def test_a_row_does_not_depend_on_how_many_rows_were_gathered() -> None:
 def test_sequences_that_do_not_fit_are_refused() -> None:
     with pytest.raises(UserError, match="at most 16"):
         network(CONFIGS["learned"])(some_tokens(length=17))
-    with pytest.raises(UserError, match="16 cells"):
+    with pytest.raises(UserError, match="exactly 16 tokens"):
         network(GRID)(some_tokens(length=9))
 
 
@@ -206,11 +223,18 @@ def test_sequences_that_do_not_fit_are_refused() -> None:
         ({"activation": "relu"}, "activation must be one of"),
         ({"positions": "learned"}, "length"),
         ({"positions": "grid"}, "together"),
-        ({"relation_bias": True}, "grid"),
+        ({"relation_bias": True}, "positions: grid or positions: sections"),
         ({"attention": "block-causal"}, "block_size"),
         ({"dropout": 1.0}, "dropout"),
         ({"grid": {"rows": 4, "columns": 4, "box_rows": 3, "box_columns": 2}, "positions": "grid"}, "divide"),
         ({"grid": {"rows": 4}, "positions": "grid"}, "exactly"),
+        ({"positions": "sections"}, "together"),
+        ({"sections": {"shapes": [[4, 4]]}}, "together"),
+        ({"sections": {"shapes": []}, "positions": "sections"}, "pair"),
+        ({"sections": {"shapes": [[4]]}, "positions": "sections"}, "pair"),
+        ({"sections": {"shapes": [[4, 0]]}, "positions": "sections"}, "tokens of a group"),
+        ({"sections": {"groups": 4}, "positions": "sections"}, "exactly"),
+        ({"sections": {"shapes": [[4, 5]]}, "positions": "sections", "length": 16}, "20 tokens"),
         ({"widht": 3}, "did you mean 'width'"),
     ],
 )

@@ -5,8 +5,9 @@ head. What differs between families is data in `TransformerConfig`:
 
 * who attends to whom: ``bidirectional``, ``causal``, or ``block-causal`` (bidirectional inside a block, causal
   between blocks);
-* where a token is: ``rotary`` phases, ``learned`` vectors, or ``grid`` (the sum of a row, a column and a box vector
-  and, with ``relation_bias``, a learned attention bias per head for each way in which two cells share units);
+* where a token is: ``rotary`` phases, ``learned`` vectors, ``grid`` (the sum of a row, a column and a box vector) or
+  ``sections`` (of a group, a place in the group and a section vector); with ``relation_bias`` the latter two have a
+  learned attention bias per head for each way in which two tokens share these units;
 * grouped-query attention, RMS or layer norm, gated or plain MLP and its activation, a tied or a free head;
 * encoders of the BERT kind: norms after each branch (``h <- norm(h + attention(h))``, and none at the end), a norm of
   the embedding, a small layer before the head; of the ModernBERT kind: layers that look at a neighbourhood only;
@@ -70,8 +71,8 @@ class Transformer(nn.Module):
         self.position_embedding = nn.Embedding(config.length, config.width) if config.positions == "learned" else None
         self.unit_embedding: nn.ParameterList | None = None
         self.relation_bias: nn.Parameter | None = None
-        if config.grid is not None:
-            units = config.grid.units()
+        if config.structure is not None:
+            units = config.structure.units()
             self.register_buffer("units", units, persistent=False)
             sizes = (int(unit.max()) + 1 for unit in units)
             self.unit_embedding = nn.ParameterList(nn.Parameter(torch.empty(size, config.width)) for size in sizes)
@@ -171,8 +172,9 @@ class Transformer(nn.Module):
         """Raise :class:`UserError` for a sequence that the network was not made for."""
         if self.config.length and length > self.config.length:
             raise UserError(f"sequence of {length} tokens, but this model takes at most {self.config.length}")
-        if self.config.grid is not None and length != self.config.length:
-            raise UserError(f"sequence of {length} tokens, but this model's grid has {self.config.length} cells")
+        if self.config.structure is not None and length != self.config.length:
+            whole = f"{self.config.length} tokens ({self.config.positions})"
+            raise UserError(f"sequence of {length} tokens, but this model takes exactly {whole}")
 
     def embed(self, tokens: Tensor, positions: Tensor, columns: Tensor | None) -> Tensor:
         """What the first block reads for ``tokens`` (batch, n) at ``positions`` and ``columns``, both (batch, n).

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _CHOICES = {
     "attention": ("bidirectional", "causal", "block-causal"),
-    "positions": ("rotary", "learned", "grid", "none"),
+    "positions": ("rotary", "learned", "grid", "sections", "none"),
     "norm": ("rms", "layer"),
     "norm_place": ("before", "after"),
     "mlp": ("gated", "plain"),
@@ -45,12 +45,51 @@ class Grid:
                 f"{self.box_rows} x {self.box_columns}: the box sides must divide the grid sides"
             )
 
-    def units(self) -> Int[Tensor, "3 cells"]:
+    @property
+    def length(self) -> int:
+        """Number of cells."""
+        return self.rows * self.columns
+
+    def units(self) -> Int[Tensor, "3 length"]:
         """The row, column and box of every cell."""
-        cell = torch.arange(self.rows * self.columns)
+        cell = torch.arange(self.length)
         row, column = cell // self.columns, cell % self.columns
         box = row // self.box_rows * (self.columns // self.box_columns) + column // self.box_columns
         return torch.stack((row, column, box))
+
+
+@dataclass(frozen=True)
+class Sections:
+    """A sequence of sections, each of equal groups of tokens: a header, clues, the rows of a table.
+
+    ``shapes`` has (groups, tokens of a group) for each section. Groups and places within a group of different sections
+    are different ones.
+    """
+
+    shapes: tuple[tuple[int, int], ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "shapes", tuple(tuple(shape) for shape in self.shapes))
+        if not self.shapes or any(len(shape) != 2 for shape in self.shapes):
+            raise UserError("sections: shapes needs a pair of groups and tokens of a group for each section")
+        for groups, size in self.shapes:
+            _positive("groups of a section", groups)
+            _positive("tokens of a group", size)
+
+    @property
+    def length(self) -> int:
+        """Number of tokens."""
+        return sum(groups * size for groups, size in self.shapes)
+
+    def units(self) -> Int[Tensor, "3 length"]:
+        """The group, the place within the group and the section of every token."""
+        parts, first_group, first_place = [], 0, 0
+        for section, (groups, size) in enumerate(self.shapes):
+            token = torch.arange(groups * size)
+            group, place = first_group + token // size, first_place + token % size
+            parts.append(torch.stack((group, place, torch.full_like(token, section))))
+            first_group, first_place = first_group + groups, first_place + size
+        return torch.cat(parts, dim=1)
 
 
 @dataclass(frozen=True)
@@ -118,6 +157,7 @@ class TransformerConfig:
     global_every: int = 1
     local_rotary_base: float = 10_000.0
     grid: Grid | None = None
+    sections: Sections | None = None
     relation_bias: bool = False
     norm: str = "rms"
     norm_epsilon: float = 1e-6
@@ -161,10 +201,12 @@ class TransformerConfig:
             raise UserError("learned positions need length, the longest sequence, to be at least 1")
         if (self.positions == "grid") != (self.grid is not None):
             raise UserError("positions: grid and the grid's sides belong together; give both or neither")
-        if self.relation_bias and self.grid is None:
-            raise UserError("relation_bias needs a grid; set positions: grid")
-        if self.grid is not None and self.length != self.grid.rows * self.grid.columns:
-            raise UserError(f"length ({self.length}) must equal the grid's {self.grid.rows * self.grid.columns} cells")
+        if (self.positions == "sections") != (self.sections is not None):
+            raise UserError("positions: sections and the sections' shapes belong together; give both or neither")
+        if self.relation_bias and self.structure is None:
+            raise UserError("relation_bias needs positions: grid or positions: sections")
+        if self.structure is not None and self.length != self.structure.length:
+            raise UserError(f"length ({self.length}) must equal the {self.structure.length} tokens of {self.positions}")
         if (self.attention == "block-causal") != (self.block_size > 0):
             raise UserError("attention: block-causal and block_size belong together; give both or neither")
         if self.vocab_rows and self.vocab_rows < self.vocab_size:
@@ -175,6 +217,11 @@ class TransformerConfig:
             raise UserError(f"rotary_width must be even and at most the head's width; got {self.rotary_width}")
         if self.local_reach < 0:
             raise UserError(f"local_reach must be at least 0; got {self.local_reach}")
+
+    @property
+    def structure(self) -> Grid | Sections | None:
+        """What the places of tokens are read from, where positions are neither numbers nor phases."""
+        return self.grid or self.sections
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> TransformerConfig:
@@ -191,6 +238,11 @@ class TransformerConfig:
                 arguments["grid"] = Grid(**arguments["grid"])
             except TypeError:
                 raise UserError("grid needs exactly rows, columns, box_rows and box_columns") from None
+        if isinstance(arguments.get("sections"), dict):
+            try:
+                arguments["sections"] = Sections(**arguments["sections"])
+            except TypeError:
+                raise UserError("sections needs exactly shapes, a list of pairs") from None
         if isinstance(arguments.get("experts"), dict):
             try:
                 arguments["experts"] = Experts(**arguments["experts"])

@@ -27,8 +27,8 @@ def model_config(settings: TrainSettings) -> TransformerConfig:
     """The network's settings; what the task decides is filled in, and refused where the file contradicts it."""
     shape = find_kind(settings.task.name).shape(settings.task)
     given = dict(settings.model)
-    if given.get("positions") != "grid":
-        shape.pop("grid", None)
+    for structure in {"grid", "sections"} - {given.get("positions")}:
+        shape.pop(structure, None)
     for name, value in shape.items():
         if name in given and given[name] not in (value, None):
             raise UserError(f"model.{name} is {given[name]!r}, but the task needs {value!r}: leave it out")

@@ -96,6 +96,12 @@ class Layout:
         """Tokens of a sequence."""
         return self.answer_start + self.cells * (1 if self.answer == "grid" else 3)
 
+    @property
+    def sections(self) -> list[list[int]]:
+        """Groups and tokens of a group: the size, the clues, and the answer's rows or triples."""
+        answer = [self.attributes, self.houses] if self.answer == "grid" else [self.cells, 3]
+        return [[1, _HEADER], [self.clues, _CLUE], answer]
+
     @cached_property
     def _items(self) -> NDArray[np.int64]:
         """(attributes, houses): the token of the first item of each row."""

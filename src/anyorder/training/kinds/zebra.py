@@ -138,7 +138,12 @@ def task_facts(task: ZebraTask) -> dict[str, Any]:
 def task_shape(task: ZebraTask) -> dict[str, Any]:
     """What the task decides of ``TransformerConfig``."""
     layout = task.layout
-    shape = {"vocab_size": layout.vocab_size, "mask_token_id": layout.mask_token_id, "length": layout.length}
+    shape = {
+        "vocab_size": layout.vocab_size,
+        "mask_token_id": layout.mask_token_id,
+        "length": layout.length,
+        "sections": {"shapes": layout.sections},
+    }
     return shape if task.answer == "grid" else {**shape, "attention": "causal", "logits_shift": True}
 
 
