@@ -1,14 +1,15 @@
 """How many tokens at once: accuracy against evaluations on arithmetic, every strategy on the same unseen problems.
 
-One position at a time (by entropy, and from left to right) against fixed k, MED, AR-MED, EB-Sampler, probability
-thresholds, the factor rule and KLASS. Both holes stop at their end of text, for every strategy, and a baseline's
-evaluations are counted only where they decide text, so that nothing is won on padding.
+One position at a time (by entropy anywhere, by entropy in blocks, and from left to right) against fixed k, MED, AR-MED,
+EB-Sampler, probability thresholds, the factor rule and KLASS. Both holes stop at their end of text, for every strategy,
+and a baseline's evaluations are counted only where they decide text, so that nothing is won on padding.
 """
 
 from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -32,6 +33,8 @@ from anyorder.experiments.legs import Leg, folder_of, run_legs
 from anyorder.experiments.plots import Point, accuracy_against_evaluations
 from anyorder.planning.budgets import KLASS, EntropyBelow, EntropyBound, Factor, Fixed, OneByOne, ProbabilityAbove
 from anyorder.planning.orders import Entropy, LeftToRight, TopProbability
+from anyorder.planning.windows import Blocks, Holes
+from anyorder.tasks.arithmetic import ANSWER, REASONING
 
 FIXED = (2, 4, 8)
 COUNTS = {"smoke": 16, "cpu": 4096, "gpu": 16_384}
@@ -39,10 +42,18 @@ PUBLISHED = {
     "entropy": "79.4 % at 256",
     "MED 0.2": "79.9 % at 94",
     "left to right": "76.95 %",
-    "left to right, k = 2": "62.31 %",
-    "left to right, k = 4": "33.58 %",
+    "blocks of 8, k = 2": "62.31 %",
+    "blocks of 8, k = 4": "33.58 %",
 }
-"""[N] on GSM8K with LLaDA-8B: accuracy, and evaluations where they are given. Fixed k there is in blocks."""
+"""[N] on GSM8K with LLaDA-8B: accuracy, and evaluations where they are given. Fixed k there is in blocks, too."""
+ORDERS: dict[str, dict[str, Any]] = {
+    "entropy": {"order": Entropy()},
+    "left to right": {"order": LeftToRight()},
+    "blocks of 8": {"order": Entropy(), "window": Holes(REASONING, ANSWER, inside=Blocks(8))},
+}
+"""One position at a time."""
+THRESHOLDS = {"MED 0.2": "entropy", "AR-MED 0.2": "left to right", "MED 0.2, blocks of 8": "blocks of 8"}
+"""What is set against fixed k in the same order."""
 COLUMNS = (
     "strategy",
     "count",
@@ -60,25 +71,29 @@ COLUMNS = (
 
 def contenders() -> list[Contender]:
     """Every strategy; one that takes several positions is compared with one position at a time in its own order."""
-    any_order, text_order = "entropy", "left to right"
-    listed = [
-        Contender(any_order, {"order": Entropy(), "budget": OneByOne()}),
-        Contender(text_order, {"order": LeftToRight(), "budget": OneByOne()}),
-        Contender("MED 0.2", {"order": Entropy(), "budget": EntropyBelow(0.2, most=8)}, any_order),
-        Contender("MED 0.05", {"order": Entropy(), "budget": EntropyBelow(0.05, most=8)}, any_order),
-        Contender("MED 0.5", {"order": Entropy(), "budget": EntropyBelow(0.5, most=8)}, any_order),
-        Contender("AR-MED 0.2", {"order": LeftToRight(), "budget": EntropyBelow(0.2, most=8)}, text_order),
-        Contender("AR-MED 0.02", {"order": LeftToRight(), "budget": EntropyBelow(0.02, most=8)}, text_order),
-        Contender("EB 0.1", {"order": Entropy(), "budget": EntropyBound(0.1)}, any_order),
+
+    def below(name: str, nats: float, order: str) -> Contender:
+        return Contender(name, {**ORDERS[order], "budget": EntropyBelow(nats, most=8)}, order)
+
+    listed = [Contender(order, {**parts, "budget": OneByOne()}) for order, parts in ORDERS.items()]
+    listed += [below(name, 0.2, order) for name, order in THRESHOLDS.items()]
+    listed += [
+        below("MED 0.05", 0.05, "entropy"),
+        below("MED 0.5", 0.5, "entropy"),
+        below("AR-MED 0.02", 0.02, "left to right"),
+        below("AR-MED 0.005", 0.005, "left to right"),
+        Contender("EB 0.1", {"order": Entropy(), "budget": EntropyBound(0.1)}, "entropy"),
         Contender(
-            "probability > 0.9", {"order": TopProbability(), "budget": ProbabilityAbove(0.9, prefix=False)}, any_order
+            "probability > 0.9", {"order": TopProbability(), "budget": ProbabilityAbove(0.9, prefix=False)}, "entropy"
         ),
-        Contender("factor 1", {"order": TopProbability(), "budget": Factor(1.0)}, any_order),
-        Contender("KLASS", {"order": TopProbability(), "budget": KLASS()}, any_order),
+        Contender("factor 1", {"order": TopProbability(), "budget": Factor(1.0)}, "entropy"),
+        Contender("KLASS", {"order": TopProbability(), "budget": KLASS()}, "entropy"),
     ]
-    for k in FIXED:
-        listed.append(Contender(f"entropy, k = {k}", {"order": Entropy(), "budget": Fixed(k)}, any_order))
-        listed.append(Contender(f"left to right, k = {k}", {"order": LeftToRight(), "budget": Fixed(k)}, text_order))
+    listed += [
+        Contender(f"{order}, k = {k}", {**parts, "budget": Fixed(k)}, order)
+        for order, parts in ORDERS.items()
+        for k in FIXED
+    ]
     return listed
 
 
@@ -108,12 +123,12 @@ def run(settings: Settings, progress: Progress) -> records.Record:
         rows.append({**line, "published": PUBLISHED.get(contender.name)})
     against = {
         f"{threshold} against {order}, k = {k}": _against(found[threshold], found[f"{order}, k = {k}"])
-        for threshold, order in (("MED 0.2", "entropy"), ("AR-MED 0.2", "left to right"))
+        for threshold, order in THRESHOLDS.items()
         for k in FIXED
     }
     questions = np.array([problem.question for problem in problems])
     by_name = {line["strategy"]: line for line in rows}
-    headline = ("entropy", "MED 0.2", "entropy, k = 2", "left to right", "AR-MED 0.2", "left to right, k = 2")
+    headline = (*ORDERS, *THRESHOLDS, *(f"{order}, k = 2" for order in ORDERS), "AR-MED 0.005")
     return records.Record(
         name="reasoning-budgets",
         scale=settings.scale,
