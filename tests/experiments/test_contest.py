@@ -149,6 +149,9 @@ def test_the_gpus_scale_has_the_published_sizes_and_equal_compute(tmp_path: Path
     compute = [network.training.steps * flops_of_step(network.training) for network in runs]
     assert max(compute) < 1.01 * min(compute)
     assert [network.training.data.path for network in runs] == [str(tmp_path / "training.npz")] * 3
+    for network, recipe in zip(runs[1:], map(load_settings, sudoku_contest.RECIPES), strict=True):
+        assert network.training.optimizer == recipe.optimizer
+        assert network.training.model["positions"] == recipe.model["positions"]
 
 
 def test_at_the_cpus_scale_the_masked_model_is_the_smaller_one() -> None:

@@ -19,7 +19,7 @@ from anyorder.planning.orders import Entropy, Margin, Noisy, Order, Random, TopP
 from anyorder.planning.remasking import MaskPredict
 from anyorder.planning.samplers import Greedy, Temperature
 from anyorder.training import load_settings
-from anyorder.training.settings import AdamWSettings, MuonSettings, OptimizerSettings, ScheduleSettings, TrainSettings
+from anyorder.training.settings import TrainSettings
 
 if TYPE_CHECKING:
     from anyorder.experiments.experiment import Settings
@@ -49,6 +49,7 @@ class Size:
         steps: reverse steps of the published sampler.
         beams: of beam search.
         batch_size: of training; 0 for the configurations' own.
+        recipes: configurations whose optimiser, schedule, objective and positions replace those of ``arm`` and ``mdm``.
     """
 
     arm: str
@@ -61,6 +62,7 @@ class Size:
     steps: int
     beams: int
     batch_size: int = 0
+    recipes: tuple[str, str] | None = None
 
 
 def networks(size: Size, folder: Path, settings: Settings, held_out: str, **evaluation: Any) -> list[Network]:
@@ -70,14 +72,14 @@ def networks(size: Size, folder: Path, settings: Settings, held_out: str, **eval
     ``evaluation`` settings.
     """
     arm, mdm = load_settings(size.arm), load_settings(size.mdm)
+    if size.recipes is not None:
+        arm, mdm = (short_recipe(*pair) for pair in zip((arm, mdm), map(load_settings, size.recipes), strict=True))
     fixed = dataclasses.replace(arm, task=dataclasses.replace(arm.task, order="fixed"))
     made = []
     for key, training in ((UNORDERED, fixed), (ORDERED, arm), (MASKED, mdm)):
         training = dataclasses.replace(training, name=key, seed=settings.seed)
         if settings.scale == "smoke":
             training = _small(training)
-        if settings.large:
-            training = short_recipe(training)
         if size.batch_size:
             training = dataclasses.replace(training, batch_size=size.batch_size)
         network = Network(key, LABELS[key], training)
@@ -140,15 +142,20 @@ def rows_together(settings: Settings, beams: int) -> int:
     return max(1, settings.batch_size // max(1, beams))
 
 
-def short_recipe(training: TrainSettings) -> TrainSettings:
-    """The published network with the recipe of the smaller scales: Muon at a flat rate, compiled blocks, no dropout.
+def short_recipe(training: TrainSettings, recipe: TrainSettings) -> TrainSettings:
+    """The published network with a smaller scale's recipe and a longer warm-up, compiled blocks, no dropout.
 
     The published optimiser's rates want 300 epochs; a few thousand steps of them would say nothing of the networks.
     """
-    optimizer = OptimizerSettings(AdamWSettings(rate=3e-3, beta1=0.9, beta2=0.95), MuonSettings())
-    schedule = ScheduleSettings("flat-then-linear", warmup_steps=100, decay_share=0.5)
-    model = {**training.model, "dropout": 0.0}
-    return dataclasses.replace(training, model=model, optimizer=optimizer, schedule=schedule, compile=True)
+    positions = {name: recipe.model[name] for name in ("positions", "relation_bias") if name in recipe.model}
+    return dataclasses.replace(
+        training,
+        model={**training.model, **positions, "dropout": 0.0},
+        objective=recipe.objective,
+        optimizer=recipe.optimizer,
+        schedule=dataclasses.replace(recipe.schedule, warmup_steps=100),
+        compile=True,
+    )
 
 
 def decoders(steps: int) -> dict[str, Strategy]:

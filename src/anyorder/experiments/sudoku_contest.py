@@ -10,8 +10,8 @@ scale   what
 ======  =============================================================================================
 smoke   6x6 grids, networks of a few thousand weights, a few steps: shows that everything works
 cpu     6x6 grids, 0.45M against 0.1M weights, 20 reverse steps instead of 50 (a third of the blanks)
-gpu     9x9 grids, the published sizes (42M, 6M) and reverse steps; compute for a few legs of 8 minutes, so Muon at a
-        flat rate instead of the published optimiser, whose rates want 300 epochs
+gpu     9x9 grids, the published sizes (42M, 6M) and reverse steps; compute for a few legs of 8 minutes, so optimiser,
+        objective and positions of the cpu scale instead of the published ones, whose rates want 300 epochs
 paper   the published training, 300 epochs of 1.8M puzzles: a plan, nothing is trained
 ======  =============================================================================================
 """
@@ -55,11 +55,12 @@ HELD_OUT_SEED = 141_421
 Grade = Literal["logic", "hard"]
 
 
+RECIPES = ("sudoku-arm-6x6", "sudoku-mdm-6x6")
 SIZES: Mapping[str, Size] = {
     "smoke": Size("sudoku-arm-6x6", "sudoku-mdm-6x6", 5e8, 64, 6, 4, 2, 8, 2),
     "cpu": Size("sudoku-arm-6x6", "sudoku-mdm-6x6", 3e13, 20_000, 500, 100, 6, 20, 4),
-    "rehearsal": Size("sudoku-arm-9x9", "sudoku-mdm-9x9", 2.5e13, 1_000, 2, 2, 2, 50, 2, batch_size=2),
-    "gpu": Size("sudoku-arm-9x9", "sudoku-mdm-9x9", 2e16, 1_000_000, 2_000, 500, 6, 50, 8),
+    "rehearsal": Size("sudoku-arm-9x9", "sudoku-mdm-9x9", 2.5e13, 1_000, 2, 2, 2, 50, 2, batch_size=2, recipes=RECIPES),
+    "gpu": Size("sudoku-arm-9x9", "sudoku-mdm-9x9", 2e16, 1_000_000, 2_000, 500, 6, 50, 8, recipes=RECIPES),
     "paper": Size("sudoku-arm-9x9", "sudoku-mdm-9x9", 0.0, 1_800_000, 100_000, 1_000, 20, 50, 8),
 }
 SMALLEST: Mapping[str, Size] = {
