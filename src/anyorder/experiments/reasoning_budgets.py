@@ -42,17 +42,17 @@ PUBLISHED = {
     "entropy": "79.4 % at 256",
     "MED 0.2": "79.9 % at 94",
     "left to right": "76.95 %",
-    "blocks of 8, k = 2": "62.31 %",
-    "blocks of 8, k = 4": "33.58 %",
+    "entropy, blocks of 8, k = 2": "62.31 %",
+    "entropy, blocks of 8, k = 4": "33.58 %",
 }
 """[N] on GSM8K with LLaDA-8B: accuracy, and evaluations where they are given. Fixed k there is in blocks, too."""
 ORDERS: dict[str, dict[str, Any]] = {
     "entropy": {"order": Entropy()},
     "left to right": {"order": LeftToRight()},
-    "blocks of 8": {"order": Entropy(), "window": Holes(REASONING, ANSWER, inside=Blocks(8))},
+    "entropy, blocks of 8": {"order": Entropy(), "window": Holes(REASONING, ANSWER, inside=Blocks(8))},
 }
 """One position at a time."""
-THRESHOLDS = {"MED 0.2": "entropy", "AR-MED 0.2": "left to right", "MED 0.2, blocks of 8": "blocks of 8"}
+THRESHOLDS = {"MED 0.2": "entropy", "AR-MED 0.2": "left to right", "MED 0.2, blocks of 8": "entropy, blocks of 8"}
 """What is set against fixed k in the same order."""
 COLUMNS = (
     "strategy",
