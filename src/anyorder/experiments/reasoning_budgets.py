@@ -30,7 +30,8 @@ from anyorder.experiments.arithmetic import (
 )
 from anyorder.experiments.experiment import Experiment, Progress, Settings
 from anyorder.experiments.legs import Leg, folder_of, run_legs
-from anyorder.experiments.plots import Point, accuracy_against_evaluations
+from anyorder.experiments.panels import panels
+from anyorder.experiments.plots import COLOURS, MARKERS
 from anyorder.planning.budgets import KLASS, EntropyBelow, EntropyBound, Factor, Fixed, OneByOne, ProbabilityAbove
 from anyorder.planning.orders import Entropy, LeftToRight, TopProbability
 from anyorder.planning.windows import Blocks, Holes
@@ -179,11 +180,40 @@ def _brief(line: dict) -> dict:
 
 
 def plot(record: records.Record, path: Path) -> None:
-    """Accuracy against evaluations."""
-    points = [
-        Point(line["strategy"], line["nfe_mean"], line["solved_share"], *line["interval"]) for line in record.rows
-    ]
-    accuracy_against_evaluations(points, path, title=record.title)
+    """Accuracy against evaluations: a panel for each order, in it a curve for each kind of budget."""
+    lines = {line["strategy"]: line for line in record.rows}
+    curves: dict[str, dict[str, list[dict]]] = {order: {} for order in ORDERS}
+    for contender in contenders():
+        family = curves[contender.baseline or contender.name].setdefault(_family(contender.name), [])
+        family.append(lines[contender.name])
+    families = list(dict.fromkeys(family for panel in curves.values() for family in panel))
+    low, high = (100 * pick(line["interval"][end] for line in record.rows) for pick, end in ((min, 0), (max, 1)))
+    with panels(path, list(ORDERS), width=5.2, height=4.4) as drawn:
+        for axes, panel in zip(drawn, curves.values(), strict=True):
+            for family, found in panel.items():
+                found = sorted(found, key=lambda line: line["nfe_mean"])
+                x, y = [line["nfe_mean"] for line in found], [100 * line["solved_share"] for line in found]
+                error = [
+                    [abs(100 * line["interval"][end] - value) for line, value in zip(found, y, strict=True)]
+                    for end in (0, 1)
+                ]
+                index = families.index(family)
+                look: dict[str, Any] = {"color": COLOURS[index % len(COLOURS)], "marker": MARKERS[index % len(MARKERS)]}
+                axes.errorbar(x, y, yerr=error, linewidth=1.3, markersize=6, capsize=3, label=family, **look)
+            axes.set_xscale("log")
+            axes.set_xticks([3, 5, 10, 25], ["3", "5", "10", "25"])
+            axes.minorticks_off()
+            axes.set_ylim(low - 2, high + 2)
+            axes.set_xlabel("network evaluations per expression")
+            axes.set_ylabel("right answers (%)")
+            axes.legend(frameon=False, fontsize=8, loc="lower right")
+
+
+def _family(name: str) -> str:
+    """What a strategy shares a curve with."""
+    if "MED" in name:
+        return "MED, limit 0.005 to 0.5 nats"
+    return f"fixed k = 1, {', '.join(map(str, FIXED))}" if name in ORDERS or ", k = " in name else name
 
 
 EXPERIMENT = Experiment(name="reasoning-budgets", scales=("smoke", "cpu", "gpu"), run=run, plot=plot, model=MODEL)
