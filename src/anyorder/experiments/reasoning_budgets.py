@@ -8,6 +8,7 @@ and a baseline's evaluations are counted only where they decide text, so that no
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -182,7 +183,7 @@ def _brief(line: dict) -> dict:
 def plot(record: records.Record, path: Path) -> None:
     """Accuracy against evaluations: a panel for each order, in it a curve for each kind of budget."""
     lines = {line["strategy"]: line for line in record.rows}
-    curves: dict[str, dict[str, list[dict]]] = {order: {} for order in ORDERS}
+    curves: dict[str, dict[str, list[Mapping[str, Any]]]] = {order: {} for order in ORDERS}
     for contender in contenders():
         family = curves[contender.baseline or contender.name].setdefault(_family(contender.name), [])
         family.append(lines[contender.name])
