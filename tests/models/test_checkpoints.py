@@ -20,7 +20,7 @@ from anyorder.core.errors import UserError
 from anyorder.models import checkpoints
 from anyorder.models.checkpoints import ASSETS, from_pretrained, push_to_hub, save_pretrained, shipped_models
 from anyorder.models.transformer import Transformer
-from anyorder.models.transformer_config import Grid, TransformerConfig
+from anyorder.models.transformer_config import Grid, Sections, TransformerConfig
 
 TASK = {"name": "sudoku", "box_rows": 2, "box_columns": 2}
 
@@ -41,9 +41,12 @@ def logits(model: Transformer) -> torch.Tensor:
 
 
 GRID = {"length": 16, "positions": "grid", "grid": Grid(4, 4, 2, 2), "relation_bias": True}
+SECTIONS = {"length": 16, "positions": "sections", "sections": Sections(((1, 4), (4, 3))), "relation_bias": True}
 
 
-@pytest.mark.parametrize("changes", [{}, GRID, {"tied_head": True}, {"positions": "learned", "length": 20, "loops": 2}])
+@pytest.mark.parametrize(
+    "changes", [{}, GRID, SECTIONS, {"tied_head": True}, {"positions": "learned", "length": 20, "loops": 2}]
+)
 def test_round_trip(tmp_path: Path, changes: dict[str, Any]) -> None:
     model = network(**changes)
     folder = save_pretrained(model, tmp_path / "model", card="# A card\n")
