@@ -310,11 +310,14 @@ def plot(record: records.Record, path: Path) -> None:
                     if (point["learner"], point["compute"], point["draw"]) == (learner, compute, 0)
                 )
                 right.plot([size for size, _ in mine], [loss for _, loss in mine], linewidth=1, markersize=4, **look)
-        left.set_xscale("log")
+        for axes, name in ((left, "compute"), (right, "weights")):
+            ticks = sorted({point[name] for point in record.details["points"]})
+            axes.set_xscale("log")
+            axes.set_xticks(ticks, [f"{tick:.2g}" for tick in ticks])
+            axes.minorticks_off()
         left.set_xlabel("compute 6 N D (floating-point operations)")
         left.set_ylabel("validation loss (nats per token)")
         left.legend(frameon=False, fontsize=9)
-        right.set_xscale("log")
         right.set_xlabel("weights of the blocks, N (one line for each budget)")
         right.set_ylabel("validation loss (nats per token)")
 
