@@ -139,6 +139,15 @@ def test_relations_of_cells() -> None:
     assert relation[0, 5] == 4
 
 
+@pytest.mark.parametrize("structure", [GRID.structure, Grid(6, 6, 2, 3), SECTIONS.structure], ids=str)
+def test_units_are_counted(structure: Grid | Sections) -> None:
+    units = structure.units()
+    assert units.shape == (3, structure.length)
+    assert (
+        structure.counts == tuple(len(unit.unique()) for unit in units) == tuple(int(unit.max()) + 1 for unit in units)
+    )
+
+
 def test_relations_of_sections() -> None:
     """Class 0 shares nothing, 1 the group, 2 the place in a group, 4 the section; 7 is the token itself."""
     relation = Transformer(SECTIONS).relation

@@ -74,8 +74,8 @@ class Transformer(nn.Module):
         if config.structure is not None:
             units = config.structure.units()
             self.register_buffer("units", units, persistent=False)
-            sizes = (int(unit.max()) + 1 for unit in units)
-            self.unit_embedding = nn.ParameterList(nn.Parameter(torch.empty(size, config.width)) for size in sizes)
+            tables = (nn.Parameter(torch.empty(count, config.width)) for count in config.structure.counts)
+            self.unit_embedding = nn.ParameterList(tables)
             if config.relation_bias:
                 relation = (units[:, :, None] == units[:, None, :]).long() * torch.tensor([1, 2, 4])[:, None, None]
                 self.register_buffer("relation", relation.sum(0), persistent=False)

@@ -50,6 +50,11 @@ class Grid:
         """Number of cells."""
         return self.rows * self.columns
 
+    @property
+    def counts(self) -> tuple[int, int, int]:
+        """Number of rows, columns and boxes."""
+        return self.rows, self.columns, self.length // (self.box_rows * self.box_columns)
+
     def units(self) -> Int[Tensor, "3 length"]:
         """The row, column and box of every cell."""
         cell = torch.arange(self.length)
@@ -80,6 +85,11 @@ class Sections:
     def length(self) -> int:
         """Number of tokens."""
         return sum(groups * size for groups, size in self.shapes)
+
+    @property
+    def counts(self) -> tuple[int, int, int]:
+        """Number of groups, places and sections."""
+        return sum(groups for groups, _ in self.shapes), sum(size for _, size in self.shapes), len(self.shapes)
 
     def units(self) -> Int[Tensor, "3 length"]:
         """The group, the place within the group and the section of every token."""
