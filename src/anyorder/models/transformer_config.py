@@ -102,6 +102,13 @@ class Sections:
         return torch.cat(parts, dim=1)
 
 
+STRUCTURES: dict[str, tuple[type[Grid | Sections], str, str]] = {
+    "grid": (Grid, "the grid's sides", "rows, columns, box_rows and box_columns"),
+    "sections": (Sections, "the sections' shapes", "shapes, a list of pairs"),
+}
+"""What ``positions`` may read the places of tokens from: the setting of that name; what it holds, and its fields."""
+
+
 @dataclass(frozen=True)
 class Experts:
     """A mixture of experts in place of the MLP, in all blocks after the first ``dense_blocks``.
@@ -209,10 +216,9 @@ class TransformerConfig:
             raise UserError(f"dropout must lie in [0, 1); got {self.dropout}")
         if self.length < 0 or (self.positions == "learned" and not self.length):
             raise UserError("learned positions need length, the longest sequence, to be at least 1")
-        if (self.positions == "grid") != (self.grid is not None):
-            raise UserError("positions: grid and the grid's sides belong together; give both or neither")
-        if (self.positions == "sections") != (self.sections is not None):
-            raise UserError("positions: sections and the sections' shapes belong together; give both or neither")
+        for name, (_, what, _) in STRUCTURES.items():
+            if (self.positions == name) != (getattr(self, name) is not None):
+                raise UserError(f"positions: {name} and {what} belong together; give both or neither")
         if self.relation_bias and self.structure is None:
             raise UserError("relation_bias needs positions: grid or positions: sections")
         if self.structure is not None and self.length != self.structure.length:
@@ -243,16 +249,12 @@ class TransformerConfig:
                 hint = f"; did you mean {near[0]!r}?" if near else ""
                 raise UserError(f"unknown transformer setting {name!r}{hint}")
         arguments = dict(values)
-        if isinstance(arguments.get("grid"), dict):
-            try:
-                arguments["grid"] = Grid(**arguments["grid"])
-            except TypeError:
-                raise UserError("grid needs exactly rows, columns, box_rows and box_columns") from None
-        if isinstance(arguments.get("sections"), dict):
-            try:
-                arguments["sections"] = Sections(**arguments["sections"])
-            except TypeError:
-                raise UserError("sections needs exactly shapes, a list of pairs") from None
+        for name, (structure, _, needs) in STRUCTURES.items():
+            if isinstance(arguments.get(name), dict):
+                try:
+                    arguments[name] = structure(**arguments[name])
+                except TypeError:
+                    raise UserError(f"{name} needs exactly {needs}") from None
         if isinstance(arguments.get("experts"), dict):
             try:
                 arguments["experts"] = Experts(**arguments["experts"])

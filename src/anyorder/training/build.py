@@ -16,7 +16,7 @@ from torch.distributed.fsdp import FSDPModule, fully_shard
 
 from anyorder.core.errors import UserError
 from anyorder.models.transformer import Transformer
-from anyorder.models.transformer_config import TransformerConfig
+from anyorder.models.transformer_config import STRUCTURES, TransformerConfig
 from anyorder.training.kinds import find_kind
 from anyorder.training.seeds import derived_seed
 from anyorder.training.settings import TrainSettings
@@ -27,7 +27,7 @@ def model_config(settings: TrainSettings) -> TransformerConfig:
     """The network's settings; what the task decides is filled in, and refused where the file contradicts it."""
     shape = find_kind(settings.task.name).shape(settings.task)
     given = dict(settings.model)
-    for structure in {"grid", "sections"} - {given.get("positions")}:
+    for structure in STRUCTURES.keys() - {given.get("positions")}:
         shape.pop(structure, None)
     for name, value in shape.items():
         if name in given and given[name] not in (value, None):
