@@ -13,7 +13,9 @@ from anyorder.core.errors import UserError
 from anyorder.evaluation.accuracy import mcnemar, paired_bootstrap, wilson
 from anyorder.evaluation.problems import solve_problems
 from anyorder.models.checkpoints import from_pretrained
+from anyorder.planning.orders import Entropy, LeftToRight
 from anyorder.planning.stopping import EndOfText, Stops
+from anyorder.planning.windows import Blocks
 from anyorder.tasks.arithmetic import ANSWER, REASONING, TOKENIZER, Difficulty, Problem, hole_lengths, make_problems
 
 if TYPE_CHECKING:
@@ -30,6 +32,12 @@ BEYOND = 4
 """How far the operands of the hard problems go beyond those of training. Within its range the shipped model has little
 left to mend; here it solves about half."""
 END = TOKENIZER.end_token_id
+ORDERS: dict[str, dict[str, Any]] = {
+    "entropy": {"order": Entropy()},
+    "left to right": {"order": LeftToRight()},
+    "entropy, blocks of 8": {"order": Entropy(), "window": Blocks(8)},
+}
+"""The orders that experiments share under DECODES, with one position at a time and with several."""
 
 
 def load_model(settings: Settings) -> Transformer:

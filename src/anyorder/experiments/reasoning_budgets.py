@@ -21,6 +21,7 @@ from anyorder.experiments.arithmetic import (
     HELD_OUT_SEED,
     MARGIN,
     MODEL,
+    ORDERS,
     Contender,
     decoded,
     ends,
@@ -34,9 +35,7 @@ from anyorder.experiments.legs import Leg, folder_of, run_legs
 from anyorder.experiments.panels import panels
 from anyorder.experiments.plots import COLOURS, MARKERS
 from anyorder.planning.budgets import KLASS, EntropyBelow, EntropyBound, Factor, Fixed, OneByOne, ProbabilityAbove
-from anyorder.planning.orders import Entropy, LeftToRight, TopProbability
-from anyorder.planning.windows import Blocks, Holes
-from anyorder.tasks.arithmetic import ANSWER, REASONING
+from anyorder.planning.orders import Entropy, TopProbability
 
 FIXED = (2, 4, 8)
 COUNTS = {"smoke": 16, "cpu": 4096, "gpu": 16_384}
@@ -48,12 +47,6 @@ PUBLISHED = {
     "entropy, blocks of 8, k = 4": "33.58 %",
 }
 """[N] on GSM8K with LLaDA-8B: accuracy, and evaluations where they are given. Fixed k there is in blocks, too."""
-ORDERS: dict[str, dict[str, Any]] = {
-    "entropy": {"order": Entropy()},
-    "left to right": {"order": LeftToRight()},
-    "entropy, blocks of 8": {"order": Entropy(), "window": Holes(REASONING, ANSWER, inside=Blocks(8))},
-}
-"""One position at a time."""
 THRESHOLDS = {"MED 0.2": "entropy", "AR-MED 0.2": "left to right", "MED 0.2, blocks of 8": "entropy, blocks of 8"}
 """What is set against fixed k in the same order."""
 COLUMNS = (

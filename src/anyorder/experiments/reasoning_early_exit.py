@@ -17,6 +17,7 @@ from anyorder.experiments.arithmetic import (
     HELD_OUT_SEED,
     MARGIN,
     MODEL,
+    ORDERS,
     Contender,
     decoded,
     ends,
@@ -29,9 +30,7 @@ from anyorder.experiments.experiment import Experiment, Progress, Settings
 from anyorder.experiments.legs import Leg, folder_of, run_legs
 from anyorder.experiments.plots import Curve, shares_along
 from anyorder.planning.budgets import EntropyBelow, OneByOne
-from anyorder.planning.orders import Entropy, LeftToRight
 from anyorder.planning.stopping import AnswerEntropy, Stops
-from anyorder.planning.windows import Blocks
 
 COUNTS = {"smoke": 16, "cpu": 4096, "gpu": 16_384}
 GAMMAS = {"smoke": (0.1,), "cpu": (0.01, 0.1, 0.5), "gpu": (0.01, 0.03, 0.1, 0.2, 0.5, 1.0)}
@@ -57,11 +56,11 @@ COLUMNS = (
     "published",
 )
 BASES = {
-    "entropy": {"order": Entropy(), "budget": OneByOne()},
-    "MED 0.2": {"order": Entropy(), "budget": EntropyBelow(0.2, most=8)},
-    "left to right": {"order": LeftToRight(), "budget": OneByOne()},
-    "AR-MED 0.2": {"order": LeftToRight(), "budget": EntropyBelow(0.2, most=8)},
-    "entropy, blocks of 8": {"order": Entropy(), "budget": OneByOne(), "window": Blocks(8)},
+    "entropy": {**ORDERS["entropy"], "budget": OneByOne()},
+    "MED 0.2": {**ORDERS["entropy"], "budget": EntropyBelow(0.2, most=8)},
+    "left to right": {**ORDERS["left to right"], "budget": OneByOne()},
+    "AR-MED 0.2": {**ORDERS["left to right"], "budget": EntropyBelow(0.2, most=8)},
+    "entropy, blocks of 8": {**ORDERS["entropy, blocks of 8"], "budget": OneByOne()},
 }
 BASELINES = {"MED 0.2": "entropy", "AR-MED 0.2": "left to right"}
 
