@@ -8,7 +8,7 @@ solver's, the masked diffusion model fills the grid. Below the paper's scale the
 scale   what
 ======  =============================================================================================
 smoke   3x3 puzzles, networks of a few thousand weights, a few steps: shows that everything works
-cpu     3x3 puzzles, 0.8M against 0.24M weights, 6 reverse steps for 9 cells; an hour of one core
+cpu     3x3 puzzles, 0.8M against 0.24M weights, 6 reverse steps for 9 cells; 90 minutes of one core
 gpu     3-6 houses x 3-6 attributes, the published sizes (42M, 19M) and reverse steps; a few legs of 8 minutes, so
         optimiser, objective and positions of the cpu scale instead of the published ones
 paper   the published training, 300 epochs of 1.5M puzzles: a plan, nothing is trained
@@ -62,7 +62,7 @@ HELD_OUT_SEED = 314_159
 RECIPES = ("zebra-arm-3x3", "zebra-mdm-3x3")
 SIZES: Mapping[str, Size] = {
     "smoke": Size("zebra-arm-3x3", "zebra-mdm-3x3", 1e8, 64, 6, 4, 2, 4, 2),
-    "cpu": Size("zebra-arm-3x3", "zebra-mdm-3x3", 3e13, 30_000, 500, 200, 6, 6, 4),
+    "cpu": Size("zebra-arm-3x3", "zebra-mdm-3x3", 1e14, 30_000, 500, 200, 6, 6, 4),
     "rehearsal": Size("zebra-arm", "zebra-mdm", 2.5e13, 1_000, 2, 2, 2, 50, 2, batch_size=2, recipes=RECIPES),
     "gpu": Size("zebra-arm", "zebra-mdm", 2e16, 300_000, 2_000, 500, 6, 50, 8, recipes=RECIPES),
     "paper": Size("zebra-arm", "zebra-mdm", 0.0, 1_500_000, 100_000, 1_000, 20, 50, 8),
