@@ -12,14 +12,14 @@ from anyorder.core.errors import UserError
 from anyorder.experiments import load_experiment, run_experiment
 from anyorder.experiments.arithmetic import load_model, pearson, row
 from anyorder.experiments.experiment import Settings, Unfinished
-from anyorder.experiments.finetune_traces import ARMS, _file_name
+from anyorder.experiments.finetune_traces import ARMS, _file_name, training_sets
 from anyorder.experiments.reasoning_trace_scores import _plain_within, _within
 from anyorder.experiments.records import Record, read_record
 from anyorder.experiments.sampled_traces import along, at_step
 from anyorder.models.checkpoints import save_pretrained
 from anyorder.models.transformer import Transformer
 from anyorder.models.transformer_config import TransformerConfig
-from anyorder.tasks.arithmetic import TOKENIZER
+from anyorder.tasks.arithmetic import TOKENIZER, Problem
 
 
 @pytest.fixture(scope="module")
@@ -146,3 +146,24 @@ def test_pieces_of_fine_tuning_have_names_of_their_own() -> None:
     arms = {_file_name(arm, seed, lora) for arm in ARMS for seed in (1, 2, 3) for lora in (False, True)}
     assert len(arms) == 6 * len(ARMS)
     assert not any(name.startswith("samples-") for name in arms)
+
+
+def test_the_rows_that_each_arm_learns_from() -> None:
+    problems = [Problem(f"{n}+1", f"{n}+1={n + 1}", str(n + 1)) for n in range(4)]
+    found = {
+        "problem": [0, 0, 1, 1, 2, 2, 3, 3],
+        "valid": [0, 1, 0, 0, 1, 1, 1, 0],
+        "score": [0.0] * 8,
+        "reasked": [-1.0, -2.0, -2.0, -1.0, -2.0, -1.0, -1.0, -2.0],
+        "trace": ["a", "b", "c", "d", "e", "\ufffd", "g", "h"],
+    }
+    sets = training_sets(problems, found, 3)
+    traces = {arm: [problem.trace for problem in rows] for arm, (rows, _) in sets.items()}
+    assert traces["program"] == ["0+1=1", "1+1=2", "2+1=3"]
+    assert traces["posterior"] == ["a", "c", "e"]
+    assert traces["posterior, valid"] == ["b", "e"]
+    assert traces["posterior, filtered"] == ["a", "d"]  # the third problem's best is no plain text
+    assert traces["posterior, filtered, more problems"] == ["a", "d", "g"]
+    assert traces["both, filtered"] == [*traces["program"], "a", "d"]
+    assert sets["posterior, filtered, more problems"][1] == pytest.approx(1 / 3)
+    assert set(sets) == set(ARMS)

@@ -1,9 +1,10 @@
 """One round of fine-tuning on traces: the program's, the model's own posterior ones, both; filtered or not.
 
 The second paper's Table 4 on the harder range of arithmetic. Posterior traces need questions and answers only: the
-answer is pinned, the trace is sampled. A filter keeps the best of a problem's samples by the trace score where that
-finds the answer likely. Every arm takes the same number of steps from the same model, under several seeds, and is
-judged on held-out problems.
+answer is pinned, the trace is sampled. The filter keeps the best of a problem's samples by the trace score and by how
+likely its own tokens are when they are asked for again; "valid" is what a perfect filter would keep, by the verifier.
+As nothing has to be written, more problems cost only sampling: one arm has twice as many. Every arm takes the same
+number of steps from the same model, under several seeds, and is judged on held-out problems.
 """
 
 from __future__ import annotations
@@ -48,10 +49,19 @@ SAMPLES = {"smoke": 2, "cpu": 4, "gpu": 8}
 STEPS = {"smoke": 3, "cpu": 240, "gpu": 2000}
 JUDGED = {"smoke": 12, "cpu": 1024, "gpu": 8192}
 SEEDS = {"smoke": (1,), "cpu": (1, 2, 3), "gpu": (1, 2, 3)}
-ARMS = ("program", "posterior", "posterior, filtered", "both, filtered")
+MORE = 2
+"""So many times as many problems has the arm that is given more of them."""
+ARMS = (
+    "program",
+    "posterior",
+    "posterior, filtered",
+    "posterior, valid",
+    "both, filtered",
+    "posterior, filtered, more problems",
+)
 LORA = {"smoke": (), "cpu": (), "gpu": ("posterior, filtered",)}
 """Arms that are also run with low-rank updates."""
-FILTER = "best, above log 1/2"
+FILTER = "best, asked again"
 
 
 def run(settings: Settings, progress: Progress) -> records.Record:
@@ -60,7 +70,7 @@ def run(settings: Settings, progress: Progress) -> records.Record:
     scale = settings.scale
     model = load_model(settings)
     facts = records.model_facts(settings.model, model)
-    problems = training_problems(model, PROBLEMS[scale])
+    problems = training_problems(model, MORE * PROBLEMS[scale])
     judged = held_out_problems(model, "hard", JUDGED[scale], HELD_OUT_SEED + 2)
     folder = folder_of(
         settings,
@@ -68,7 +78,8 @@ def run(settings: Settings, progress: Progress) -> records.Record:
         {
             "model": facts["fingerprint"],
             "range": hard_range(model),
-            "sizes": [PROBLEMS[scale], SAMPLES[scale], STEPS[scale], JUDGED[scale]],
+            "sizes": [len(problems), PROBLEMS[scale], SAMPLES[scale], STEPS[scale], JUDGED[scale]],
+            "tuning": [dataclasses.asdict(tuning(STEPS[scale], 64, seed=0, lora=lora)) for lora in (False, True)],
         },
     )
     parts = [problems[rows] for rows in batches(len(problems), CHUNK)]
@@ -84,7 +95,7 @@ def run(settings: Settings, progress: Progress) -> records.Record:
     found = merged(
         list(run_legs(legs, folder, settings, progress, "posterior traces").values()), [len(part) for part in parts]
     )
-    sets = training_sets(problems, found)
+    sets = training_sets(problems, found, PROBLEMS[scale])
     runs: list[tuple[str, int | None, bool]] = [("base", None, False)]
     runs += [(arm, seed, False) for arm in ARMS for seed in SEEDS[scale]]
     runs += [(arm, seed, True) for arm in LORA[scale] for seed in SEEDS[scale]]
@@ -103,7 +114,7 @@ def run(settings: Settings, progress: Progress) -> records.Record:
     return records.Record(
         name="finetune-traces",
         scale=scale,
-        title=f"One round of fine-tuning on {len(problems):,} hard problems ({settings.model})",
+        title=f"One round of fine-tuning on {PROBLEMS[scale]:,} hard problems ({settings.model})",
         summary={
             "base": by_arm["base"]["solved_share"],
             **{arm: {name: by_arm[arm][name] for name in ("difference", "of_program_share")} for arm in ARMS},
@@ -127,7 +138,10 @@ def run(settings: Settings, progress: Progress) -> records.Record:
             "`solved`: right answers on held-out hard problems (MED, lambda 0.2), the mean over the seeds, with the "
             "Wilson interval of all decodes; `difference`: points over the base, paired by problem, its interval over "
             "problems (seeds averaged); `of program`: the gain over the gain of program traces. `valid`: share of "
-            "the arm's traces that are valid.",
+            f"the arm's traces that are valid. {SAMPLES[scale]} samples of each problem.",
+            "Filtered: the best sample of each problem by the sum of the trace score and of the log-probability of its "
+            "own tokens, asked for again with the answer hidden. Valid: what a perfect filter would keep, one valid "
+            "trace of each problem that has one among its samples.",
             "Published, LLaDA-8B Base on GSM8K: 51.2 %, fine-tuned on posterior traces 66.1 %, on human traces 64.6 % "
             "(2510.19990).",
         ],
@@ -147,10 +161,13 @@ def _file_name(arm: str, seed: int | None, lora: bool) -> str:
     return f"{arm.replace(', ', '-')}{'-lora' if lora else ''}" + ("" if seed is None else f"-{seed}")
 
 
-def training_sets(problems: Sequence[Problem], found: dict[str, Any]) -> dict[str, tuple[list[Problem], float]]:
+def training_sets(
+    problems: Sequence[Problem], found: dict[str, Any], count: int
+) -> dict[str, tuple[list[Problem], float]]:
     """The rows of every arm, and the share of them whose trace is valid.
 
-    "posterior" takes the first sample of each problem. Traces whose bytes are no plain text are dropped: as text they
+    All arms but the one with more problems have the first ``count`` of them. "posterior" takes the first sample of each
+    problem, "posterior, valid" the first valid one. Traces whose bytes are no plain text are dropped: as text they
     would be others.
     """
     rows = [
@@ -158,18 +175,43 @@ def training_sets(problems: Sequence[Problem], found: dict[str, Any]) -> dict[st
         for index, trace in zip(found["problem"], found["trace"], strict=True)
     ]
     valid, index = np.array(found["valid"], bool), np.array(found["problem"])
-    first = np.concatenate([[True], index[1:] != index[:-1]])
-    kept = filters(found)[FILTER]
-    sets = {"program": (list(problems), 1.0)}
     plain = np.array([trace.isascii() for trace in found["trace"]], bool)
-    for arm, chosen in (("posterior", first & plain), ("posterior, filtered", kept & plain)):
-        picked = np.flatnonzero(chosen)
+    few = index < count
+    chosen = {
+        "posterior": _first(index, np.ones(len(index), bool)) & few,
+        "posterior, filtered": filters(found)[FILTER] & few,
+        "posterior, valid": _first(index, valid) & few,
+        "posterior, filtered, more problems": filters(found)[FILTER],
+    }
+    sets = {"program": (list(problems[:count]), 1.0)}
+    for arm, kept in chosen.items():
+        picked = np.flatnonzero(kept & plain)
         share = float(valid[picked].mean()) if len(picked) else 0.0
         sets[arm] = ([rows[i] for i in picked], share)
     mine, share = sets["posterior, filtered"]
-    both = [*problems, *mine]
-    sets["both, filtered"] = (both, (len(problems) + share * len(mine)) / len(both))
+    both = [*problems[:count], *mine]
+    sets["both, filtered"] = (both, (count + share * len(mine)) / len(both))
     return sets
+
+
+def _first(groups: np.ndarray, usable: np.ndarray) -> np.ndarray:
+    """The first usable entry of each group."""
+    places = np.flatnonzero(usable)
+    first = np.zeros(len(groups), bool)
+    first[places[np.unique(groups[places], return_index=True)[1]]] = True
+    return first
+
+
+def tuning(steps: int, batch_size: int, *, seed: int, lora: bool) -> FinetuneSettings:
+    """The round; the same for every arm."""
+    return FinetuneSettings(
+        steps=steps,
+        batch_size=batch_size,
+        objective=ObjectiveSettings(weight="row", ordered=1.0),
+        optimizer=OptimizerSettings(adamw=AdamWSettings(rate=1e-3, beta2=0.95)),
+        lora=LoraSettings() if lora else None,
+        seed=seed,
+    )
 
 
 def judged_after(
@@ -182,15 +224,8 @@ def judged_after(
 ) -> dict[str, Any]:
     """What the model makes of the held-out problems after a round on an arm's rows (None: without one)."""
     if arm is not None and arm[0]:
-        tuning = FinetuneSettings(
-            steps=STEPS[settings.scale],
-            batch_size=min(64, len(arm[0])),
-            objective=ObjectiveSettings(weight="row", ordered=0.5),
-            optimizer=OptimizerSettings(adamw=AdamWSettings(rate=1e-3 if lora else 5e-4, beta2=0.95)),
-            lora=LoraSettings() if lora else None,
-            seed=seed,
-        )
-        model = finetune(model, as_sequences(arm[0], model), tuning)
+        settled = tuning(STEPS[settings.scale], min(64, len(arm[0])), seed=seed, lora=lora)
+        model = finetune(model, as_sequences(arm[0], model), settled)
     parts = {"order": Entropy(), "budget": EntropyBelow(0.2, most=8), "stop": ends()}
     return decoded(model, "hard", judged, parts, settings)
 

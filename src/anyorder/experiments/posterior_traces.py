@@ -3,7 +3,8 @@
 On training problems of the harder range that the model fails (one position at a time, arg-max), traces are sampled
 with the answer pinned (posterior) and with the answer unknown (prior), as many of each, so that both cost about the
 same. A trace is valid when every step is true and follows, and it ends at the right answer. Filtered: the best of each
-problem's samples by the trace score, and all samples above a limit.
+problem's samples by the trace score, all samples above a limit, and the best by the sum of the trace score and the
+log-probability of the trace's own tokens when they are asked for again.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from anyorder.experiments.plots import COLOURS, figure
 from anyorder.experiments.sampled_traces import sampling
 from anyorder.planning.budgets import EntropyBelow
 from anyorder.planning.orders import Entropy, LeftToRight
-from anyorder.reasoning import keep_best, sample_traces, trace_score
+from anyorder.reasoning import keep_best, reasked_score, sample_traces, trace_score
 from anyorder.tasks.arithmetic import TOKENIZER, Problem, hole_lengths, make_problems, problem_canvas
 
 if TYPE_CHECKING:
@@ -76,7 +77,8 @@ def sampled(
     """Sampled traces with their verdicts and scores, as JSON data: a list over the traces under each name.
 
     ``valid``: the trace is valid, and so ends at the right answer. ``score``: the mean log-probability of the right
-    answer's tokens given the whole trace. ``trace``: its text.
+    answer's tokens given the whole trace. ``reasked``: the log-probability of the trace's tokens, asked for again.
+    ``trace``: its text.
     """
     holes = hole_lengths(difficulty_of(model, "hard"))
     canvas = problem_canvas(problems, *holes, pinned=pinned).to(device)
@@ -87,11 +89,15 @@ def sampled(
     open_canvas = problem_canvas(rows, *holes).to(device)
     plain = Canvas(drawn.result.tokens, open_canvas.unknown, open_canvas.attention_mask, open_canvas.holes)
     score = trace_score(model, plain, answers, tokens=drawn.result.tokens, padding=TOKENIZER.pad_token_id).mean
+    # What follows an end of text was left undecided; training has padding there.
+    left = drawn.result.tokens == model.mask_token_id
+    reasked = reasked_score(model, plain, drawn.result.tokens.masked_fill(left, TOKENIZER.pad_token_id))
     return {
         "problem": drawn.row.tolist(),
         "valid": report.valid.astype(int).tolist(),
         "nfe": report.nfe.tolist(),
         "score": [round(value, 5) for value in score.tolist()],
+        "reasked": [round(value, 5) for value in reasked.tolist()],
         "trace": list(report.traces),
     }
 
@@ -135,11 +141,15 @@ def filters(found: dict[str, Any]) -> dict[str, np.ndarray]:
     """Which traces each filter keeps."""
     score = torch.tensor(found["score"], dtype=torch.float64)
     problem = torch.tensor(found["problem"])
+    both = score + torch.tensor(found["reasked"], dtype=torch.float64)
+    best = keep_best(both, problem)
     return {
         "all": np.ones(len(score), dtype=bool),
         "best by score": keep_best(score, problem).numpy(),
         "score above log 1/2": (score > LIMIT).numpy(),
         "best, above log 1/2": keep_best(score, problem, least=LIMIT).numpy(),
+        "best, asked again": best.numpy(),
+        "best, asked again, surer half": (best & (both >= both[best].median())).numpy(),
     }
 
 
