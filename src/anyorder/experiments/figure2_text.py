@@ -58,7 +58,7 @@ class Scale:
 
 SCALES = {
     "smoke": Scale(144, 1, 32, 2, 16, 4, 4, 4, 2, block=1152),
-    "cpu": Scale(1024, 3, 128, 4, 900, 4, 96, 16, 3),
+    "cpu": Scale(1024, 3, 128, 4, 2700, 4, 96, 16, 3),
     "rehearsal": Scale(2048, 8, 512, 8, 24, 1, 2, 4, 2),
     "gpu": Scale(2048, 8, 512, 8, 4000, 32, 256, 32, 3),
 }
@@ -160,7 +160,7 @@ def _training(scale: Scale, corpus: Corpus, settings: Settings) -> TrainSettings
         ema=0.99,
         evaluation={
             "every_steps": max(1, scale.steps // 4),
-            "sequences": min(24, scale.sequences),
+            "sequences": scale.sequences,
             "draws": 8,
             "batch_size": 4,
         },
