@@ -18,6 +18,7 @@ import torch
 from anyorder.core.errors import UserError
 from anyorder.planning.board import Board, Progress, RowState
 from anyorder.planning.settings import check_number, shown, token_set
+from anyorder.planning.windows import hole_of
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float64, Int64
@@ -83,7 +84,7 @@ class EndOfHole:
         return "end_of_hole"
 
     def init(self, progress: Progress) -> None:
-        _find_hole(self, self.hole, progress)
+        hole_of(progress, self.hole, type(self).__name__)
         return None
 
     def __call__(self, progress: Progress, board: Board, state: None) -> tuple[Ending, None]:
@@ -118,7 +119,7 @@ class EndOfText:
 
     def init(self, progress: Progress) -> None:
         if self.hole is not None:
-            _find_hole(self, self.hole, progress)
+            hole_of(progress, self.hole, type(self).__name__)
         return None
 
     def __call__(self, progress: Progress, board: Board, state: None) -> tuple[Ending, None]:
@@ -159,11 +160,10 @@ class AnswerEntropy:
         return "answer_entropy"
 
     def watch(self, canvas: Canvas) -> Bool[Tensor, "batch length"]:
-        _find_hole(self, self.hole, canvas)
-        return canvas.holes[self.hole] & canvas.unknown
+        return hole_of(canvas, self.hole, type(self).__name__) & canvas.unknown
 
     def init(self, progress: Progress) -> None:
-        _find_hole(self, self.hole, progress)
+        hole_of(progress, self.hole, type(self).__name__)
         return None
 
     def __call__(self, progress: Progress, board: Board, state: None) -> tuple[Ending, None]:
@@ -204,12 +204,12 @@ class Prophet:
 
     def watch(self, canvas: Canvas) -> Bool[Tensor, "batch length"]:
         if self.hole is not None:
-            _find_hole(self, self.hole, canvas)
+            hole_of(canvas, self.hole, type(self).__name__)
         return canvas.unknown
 
     def init(self, progress: Progress) -> None:
         if self.hole is not None:
-            _find_hole(self, self.hole, progress)
+            hole_of(progress, self.hole, type(self).__name__)
         return None
 
     def __call__(self, progress: Progress, board: Board, state: None) -> tuple[Ending, None]:
@@ -292,12 +292,6 @@ def total_entropy(board: Board, where: Bool[Tensor, "rows length"]) -> Float64[T
 def _check_hole(part: object, hole: object) -> None:
     if not isinstance(hole, str) or not hole:
         raise UserError(f"{type(part).__name__}: hole must be the name of a hole, not {hole!r}")
-
-
-def _find_hole(part: object, hole: str, where: Progress | Canvas) -> None:
-    if hole not in where.holes:
-        known = ", ".join(map(repr, where.holes)) or "none"
-        raise UserError(f"{type(part).__name__}: the canvas has no hole {hole!r}; it has {known}")
 
 
 def check_stop(stop: object) -> None:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from jaxtyping import Int64
     from torch import Tensor
 
+    from anyorder.planning.board import Progress
+
 
 @runtime_checkable
 class Window(Protocol):
@@ -137,8 +139,8 @@ class Holes:
         return stages
 
 
-def hole_of(canvas: Canvas, name: str, part: str) -> Tensor:
-    """The named hole of a canvas, bool (batch, length); a `UserError` where there is none of that name."""
+def hole_of(canvas: Canvas | Progress, name: str, part: str) -> Tensor:
+    """The named hole, bool (batch, length); a `UserError` where the canvas has none of that name."""
     if name not in canvas.holes:
         known = ", ".join(map(repr, canvas.holes)) or "none"
         raise UserError(f"{part}: the canvas has no hole {name!r}; it has {known}")
