@@ -96,7 +96,7 @@ PLANS = {
         (LatentsTask(family="parity", latents=4, observations=8, k=2, noise=0.05),),
         samples=8, along=4, points=2, parallel=6, reference=8, steps=4,
     ),
-    "cpu": Plan("latents-small", _sizes(5), OTHERS, samples=500, along=128, points=6, parallel=30, reference=128),
+    "cpu": Plan("latents-medium", _sizes(5), OTHERS, samples=500, along=128, points=6, parallel=30, reference=128),
     "rehearsal": Plan(
         "latents-19m", _sizes(1, 512)[:1], (), samples=2, along=2, points=1, parallel=8, reference=2, steps=200,
         batch_size=2,
