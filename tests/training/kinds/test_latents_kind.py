@@ -78,7 +78,9 @@ def test_what_contradicts_itself_is_refused() -> None:
             TrainSettings.from_dict({**TINY, "evaluation": changes})
 
 
-@pytest.mark.parametrize(("name", "millions"), [("latents-small", 0.0587), ("latents-medium", 0.152), ("latents-19m", 19)])
+@pytest.mark.parametrize(
+    ("name", "millions"), [("latents-small", 0.0587), ("latents-medium", 0.152), ("latents-19m", 19)]
+)
 def test_the_shipped_configurations(name: str, millions: float) -> None:
     model = make_model(load_settings(name))
     assert sum(p.numel() for p in model.parameters()) / 1e6 == pytest.approx(millions, rel=0.05)
