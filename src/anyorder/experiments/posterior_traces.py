@@ -169,6 +169,7 @@ def run(settings: Settings, progress: Progress) -> records.Record:
             "pool": len(pool),
             "failed": FAILED[scale],
             "samples": SAMPLES[scale],
+            "scores": ["score", "reasked"],
         },
     )
     leg = Leg("failed", lambda: failed_problems(model, pool, settings))
