@@ -241,9 +241,9 @@ def plot(record: records.Record, path: Path) -> None:
                 capsize=3,
                 label=kind,
             )
-        axes.set_xticks([place + 0.2 for place in range(len(names))], names)
+        axes.set_xticks([place + 0.2 for place in range(len(names))], [name.replace(", ", ",\n") for name in names])
         axes.set_ylabel("valid traces (%)")
-        axes.legend(frameon=False, fontsize=9)
+        axes.legend(frameon=False, fontsize=9, loc="upper left")
 
 
 EXPERIMENT = Experiment(name="posterior-traces", scales=("smoke", "cpu", "gpu"), run=run, plot=plot, model=MODEL)
