@@ -37,6 +37,7 @@ from anyorder.experiments.plots import COLOURS, figure
 from anyorder.experiments.posterior_traces import CHUNK, filters, merged, sampled, training_problems
 from anyorder.planning.budgets import EntropyBelow
 from anyorder.planning.orders import Entropy
+from anyorder.reasoning import keep_best
 from anyorder.tasks.arithmetic import Problem, hole_lengths, problem_canvas
 from anyorder.training.finetune import FinetuneSettings, LoraSettings, Sequences, finetune
 from anyorder.training.settings import AdamWSettings, ObjectiveSettings, OptimizerSettings
@@ -79,7 +80,7 @@ def run(settings: Settings, progress: Progress) -> records.Record:
             "model": facts["fingerprint"],
             "range": hard_range(model),
             "sizes": [len(problems), PROBLEMS[scale], SAMPLES[scale], STEPS[scale], JUDGED[scale]],
-            "tuning": [dataclasses.asdict(tuning(STEPS[scale], 64, seed=0, lora=lora)) for lora in (False, True)],
+            "tuning": [dataclasses.asdict(tuning(scale, PROBLEMS[scale], seed=0, lora=lora)) for lora in (False, True)],
         },
     )
     parts = [problems[rows] for rows in batches(len(problems), CHUNK)]
@@ -176,12 +177,18 @@ def training_sets(
     ]
     valid, index = np.array(found["valid"], bool), np.array(found["problem"])
     plain = np.array([trace.isascii() for trace in found["trace"]], bool)
-    few = index < count
+    few, best = index < count, filters(found)[FILTER]
+    groups = torch.from_numpy(index)
+    # Equal scores: the first of each problem is kept.
+    first, first_valid = (
+        keep_best(torch.from_numpy(score), groups, least=1.0).numpy()
+        for score in (np.ones(len(index)), valid.astype(float))
+    )
     chosen = {
-        "posterior": _first(index, np.ones(len(index), bool)) & few,
-        "posterior, filtered": filters(found)[FILTER] & few,
-        "posterior, valid": _first(index, valid) & few,
-        "posterior, filtered, more problems": filters(found)[FILTER],
+        "posterior": first & few,
+        "posterior, filtered": best & few,
+        "posterior, valid": first_valid & few,
+        "posterior, filtered, more problems": best,
     }
     sets = {"program": (list(problems[:count]), 1.0)}
     for arm, kept in chosen.items():
@@ -194,19 +201,11 @@ def training_sets(
     return sets
 
 
-def _first(groups: np.ndarray, usable: np.ndarray) -> np.ndarray:
-    """The first usable entry of each group."""
-    places = np.flatnonzero(usable)
-    first = np.zeros(len(groups), bool)
-    first[places[np.unique(groups[places], return_index=True)[1]]] = True
-    return first
-
-
-def tuning(steps: int, batch_size: int, *, seed: int, lora: bool) -> FinetuneSettings:
-    """The round; the same for every arm."""
+def tuning(scale: str, rows: int, *, seed: int, lora: bool) -> FinetuneSettings:
+    """The round on so many rows; the same for every arm."""
     return FinetuneSettings(
-        steps=steps,
-        batch_size=batch_size,
+        steps=STEPS[scale],
+        batch_size=min(64, rows),
         objective=ObjectiveSettings(weight="row", ordered=1.0),
         optimizer=OptimizerSettings(adamw=AdamWSettings(rate=1e-3, beta2=0.95)),
         lora=LoraSettings() if lora else None,
@@ -224,7 +223,7 @@ def judged_after(
 ) -> dict[str, Any]:
     """What the model makes of the held-out problems after a round on an arm's rows (None: without one)."""
     if arm is not None and arm[0]:
-        settled = tuning(STEPS[settings.scale], min(64, len(arm[0])), seed=seed, lora=lora)
+        settled = tuning(settings.scale, len(arm[0]), seed=seed, lora=lora)
         model = finetune(model, as_sequences(arm[0], model), settled)
     parts = {"order": Entropy(), "budget": EntropyBelow(0.2, most=8), "stop": ends()}
     return decoded(model, "hard", judged, parts, settings)
