@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from anyorder.core.errors import UserError
-from anyorder.evaluation.zebra import solve_zebra
-from anyorder.tasks.zebra import Layout, Puzzles, Recipe, Size, generate
+from anyorder.evaluation.zebra import right_in_solver_order, solve_zebra
+from anyorder.tasks.zebra import Layout, Puzzles, Recipe, Size, generate, solver_order
 
 LAYOUT = Layout(3, 3, 10)
 
@@ -50,3 +50,48 @@ def test_refused() -> None:
     model.vocab_size = 5
     with pytest.raises(UserError, match="tokens"):
         solve_zebra(model, LAYOUT, puzzles)
+
+
+class Asked:
+    """Answers truly but at ``wrong``, and keeps what it was shown and asked."""
+
+    def __init__(self, layout: Layout, truth: np.ndarray, wrong: tuple[int, int]) -> None:
+        self.vocab_size, self.mask_token_id = layout.vocab_size, layout.mask_token_id
+        self.truth, self.wrong, self.shown = torch.from_numpy(truth), wrong, []
+
+    def __call__(self, tokens, *, attention_mask=None, at):
+        self.shown.append((tokens.clone(), at.clone()))
+        said = self.truth.clone()
+        said[self.wrong] += 1
+        return torch.nn.functional.one_hot(said[at], self.vocab_size).float()
+
+
+def test_cells_are_asked_in_the_solvers_order() -> None:
+    puzzles = generate(Recipe((Size(3, 2), Size(3, 3)), most_clues=10), 6, 0)
+    order, (truth, unknown) = solver_order(puzzles), LAYOUT.encode(puzzles)
+    row, attribute, house = 2, 1, 2
+    asked = Asked(LAYOUT, truth, (row, LAYOUT.answer_start + attribute * 3 + house))
+    right = right_in_solver_order(asked, LAYOUT, puzzles)
+    expected = order >= 0
+    expected[row, attribute, house] = False
+    assert (right == expected).all()
+    ranks = LAYOUT.ranks(order)
+    assert len(asked.shown) == order.max() + 1
+    for turn, (tokens, at) in enumerate(asked.shown):
+        assert (at.numpy() == unknown & (ranks == turn)).all()
+        assert (tokens.numpy() == np.where(unknown & (ranks >= turn), LAYOUT.mask_token_id, truth)).all()
+
+
+@pytest.mark.parametrize("part", range(3))
+def test_a_triple_is_right_where_all_of_it_is(part: int) -> None:
+    layout = Layout(3, 3, 10, "triples")
+    puzzles = generate(Recipe((Size(3, 2), Size(3, 3)), most_clues=10), 6, 0)
+    order = solver_order(puzzles)
+    truth, unknown = layout.encode(puzzles, order)
+    row, turn = 4, 3
+    asked = Asked(layout, truth, (row, layout.answer_start + 3 * turn + part))
+    expected = (order >= 0) & ((np.arange(6)[:, None, None] != row) | (order != turn))
+    assert (right_in_solver_order(asked, layout, puzzles) == expected).all()
+    ((tokens, at),) = asked.shown
+    assert (tokens.numpy() == truth).all()
+    assert (at.numpy() == unknown).all()

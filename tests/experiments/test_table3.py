@@ -40,6 +40,10 @@ def test_smoke_runs_stops_and_continues(tmp_path: Path) -> None:
     assert len(record.rows) == len(decoders(4)) + 4
     assert {row["network"] for row in record.rows} == {"MDM", "ARM, cell order", "ARM, solver's order"}
     assert record.details["along_training"]
+    read = record.details["clues_read"]
+    assert {row["network"] for row in read} == {"MDM", "ARM, solver's order"}
+    assert all(0 <= row["right_share"] <= 1 and row["count"] >= 1 for row in read)
+    assert record.notes[-1].count("%") == len({row["kind"] for row in read})
     assert record.run["data"]["count"] == SIZES["smoke"].held_out
     again, _ = run_experiment("table3", settings, quiet)
     assert again.rows == record.rows
