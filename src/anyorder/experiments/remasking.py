@@ -45,8 +45,8 @@ if TYPE_CHECKING:
 FILE = "radcliffe_2500.csv"
 SEED = 271_828  # of the choice of puzzles, and of the smoke puzzles; no training set uses it
 HARD_TO_LOGIC = 3  # hard puzzles for each that logic finishes
-COUNT = {"smoke": 8, "cpu": 80, "gpu": 1996}
-OTHERS = {"smoke": 4, "cpu": 24, "gpu": 1996}  # for the rules that one pass of margin beats
+COUNT = {"smoke": 8, "cpu": 800, "gpu": 1996}
+OTHERS = {"smoke": 4, "cpu": 400, "gpu": 1996}  # for the rules that one pass of margin beats
 SURE = EntropyBelow(0.02, prefix=False)
 GROUPS = 2
 
