@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from anyorder.core.errors import UserError
-from anyorder.core.files import replacing, write_text
+from anyorder.core.files import replacing, replacing_folder, write_text
 
 
 def test_a_file_appears_whole_and_leaves_nothing_beside_it(tmp_path: Path) -> None:
@@ -86,3 +86,60 @@ def test_an_error_about_another_file_is_passed_on(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError), replacing(tmp_path / "out.txt"):
         (tmp_path / "missing").read_text()
     assert os.listdir(tmp_path) == []
+
+
+def whole(folder: Path) -> bool:
+    return (folder / "mark").is_file()
+
+
+def test_a_folder_appears_whole_and_replaces_an_earlier_one(tmp_path: Path) -> None:
+    target = tmp_path / "above" / "out"
+    for text in ("first", "second"):
+        with replacing_folder(target, "write", ours=whole) as new:
+            (new / "mark").write_text(text)
+            (new / text).touch()
+            assert not target.exists() or (target / "mark").read_text() == "first"
+        assert sorted(os.listdir(target)) == sorted(["mark", text])
+        assert os.listdir(target.parent) == ["out"]
+
+
+@pytest.mark.parametrize("failure", [KeyboardInterrupt, ValueError, OSError(28, "No space left on device")])
+@pytest.mark.parametrize("while_writing", [True, False])
+def test_after_a_failure_the_earlier_folder_stands(
+    tmp_path: Path, failure: BaseException, while_writing: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While it is written, or between the two renames, when neither folder has the name."""
+    target = tmp_path / "out"
+    target.mkdir()
+    (target / "mark").write_text("earlier")
+    rename = os.rename
+
+    def not_the_new_one(source: Path, destination: Path) -> None:
+        if source.suffix == ".tmp":
+            raise failure
+        rename(source, destination)
+
+    monkeypatch.setattr(os, "rename", not_the_new_one)
+
+    def write() -> None:
+        with replacing_folder(target, "write", ours=whole) as new:
+            (new / "mark").write_text("half")
+            if while_writing:
+                raise failure
+
+    with pytest.raises((KeyboardInterrupt, ValueError, UserError)) as raised:
+        write()
+    if isinstance(failure, OSError):
+        assert str(raised.value) == f"cannot write {target}: no space left on device"
+    assert (target / "mark").read_text() == "earlier"
+    assert os.listdir(tmp_path) == ["out"]
+
+
+def test_a_folder_of_something_else_is_not_touched(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "notes").write_text("mine")
+    (tmp_path / "file").write_text("mine")
+    for name, match in (("other", "holds other files"), ("file", "it is a file")):
+        with pytest.raises(UserError, match=match), replacing_folder(tmp_path / name, "write", ours=whole):
+            raise AssertionError("the block must not run")
+    assert (tmp_path / "other" / "notes").read_text() == (tmp_path / "file").read_text() == "mine"

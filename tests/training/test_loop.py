@@ -243,7 +243,7 @@ def test_a_full_disk_while_saving(tiny: Any, processes: Any, tmp_path: Path) -> 
     text = (tmp_path / "err").read_text()
     assert text.count("\n") == 1
     assert text.startswith("anyorder: error: cannot save the checkpoint")
-    assert "File too large; earlier checkpoints are intact" in text
+    assert "file too large; earlier checkpoints are intact" in text
     assert digests(run_dir) == kept
     assert [path.name for path in (run_dir / "checkpoints").iterdir()] == ["step-00000001"]
     train(tiny(), run_dir, threads=1)

@@ -1,4 +1,4 @@
-"""Files are written whole or not at all.
+"""Files and folders are written whole or not at all.
 
 New content goes to a temporary name in the target's folder, is synced to the disk and renamed over the target
 (POSIX ``rename`` is atomic), so a reader never sees half a file. After a failure the earlier file stands and the
@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -45,7 +46,7 @@ def replacing(path: str | os.PathLike[str], *, binary: bool = False) -> Iterator
                 os.fsync(file.fileno())
         if not special:
             os.replace(temporary, target)
-            sync_folder(target.parent)
+            sync(target.parent)
     except OSError as error:
         # A failed write names no file, or ours; an error about another file belongs to the caller. A closed pipe is no
         # failure either: the reader has seen enough, and the command line ends quietly on it.
@@ -58,6 +59,42 @@ def replacing(path: str | os.PathLike[str], *, binary: bool = False) -> Iterator
             temporary.unlink(missing_ok=True)
 
 
+@contextmanager
+def replacing_folder(path: str | os.PathLike[str], to_do: str, *, ours: Callable[[Path], bool]) -> Iterator[Path]:
+    """A new folder to write into, which takes the place of ``path`` when the block ends well, else nothing changes.
+
+    Args:
+        path: the folder; its parents are made when missing.
+        to_do: what is done with it, for messages: "save the model".
+        ours: whether a folder that holds something is an earlier one of the kind, which may be replaced.
+
+    Raises:
+        UserError: it is a file, holds something else, or cannot be written (no permission, full disk).
+    """
+    folder = Path(path)
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"cannot {to_do} {folder}: it is a file; name a folder")
+    if folder.is_dir() and any(folder.iterdir()) and not ours(folder):
+        raise UserError(f"cannot {to_do} {folder}: it holds other files; name an empty or a new folder")
+    temporary = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.tmp")
+    aside = temporary.with_suffix(".old")
+    try:
+        temporary.mkdir(parents=True)
+        yield temporary
+        sync(temporary)
+        if folder.is_dir():
+            os.rename(folder, aside)
+        os.rename(temporary, folder)
+        sync(folder.parent)
+    except OSError as error:
+        raise UserError(f"cannot {to_do} {folder}: {(error.strerror or str(error)).lower()}") from error
+    finally:
+        if aside.exists() and not folder.exists():
+            os.rename(aside, folder)
+        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(aside, ignore_errors=True)
+
+
 def _failure(path: str | os.PathLike[str], error: OSError) -> UserError:
     return UserError(f"cannot write {path}: {(error.strerror or str(error)).lower()}")
 
@@ -68,9 +105,9 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
         file.write(text)
 
 
-def sync_folder(folder: str | os.PathLike[str]) -> None:
-    """Make renames inside ``folder`` survive a power cut."""
-    handle = os.open(folder, os.O_RDONLY)
+def sync(path: str | os.PathLike[str]) -> None:
+    """Make a file, or the renames inside a folder, survive a power cut."""
+    handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:

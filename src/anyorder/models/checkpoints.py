@@ -10,9 +10,6 @@ A model is named by a shipped name ("sudoku-9x9"), a folder, or a hub id ("owner
 from __future__ import annotations
 
 import json
-import os
-import secrets
-import shutil
 import struct
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,7 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from anyorder.core.errors import UserError
-from anyorder.core.files import sync_folder
+from anyorder.core.files import replacing_folder, sync
 from anyorder.models.transformer import Transformer
 from anyorder.models.transformer_config import TransformerConfig
 
@@ -130,28 +127,9 @@ def save_pretrained(model: Transformer, folder: str | Path, card: str | None = N
     Raises:
         UserError: the folder holds something else than a model, or cannot be written.
     """
-    folder = Path(folder)
-    if folder.exists() and not folder.is_dir():
-        raise UserError(f"cannot save a model as {folder}: it is a file")
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / CONFIG).is_file():
-        raise UserError(f"cannot save a model into {folder}: it holds other files; name an empty or a new folder")
-    temporary = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.tmp")
-    aside = temporary.with_suffix(".old")
-    try:
-        temporary.mkdir(parents=True)
-        write_model(model, temporary, card)
-        if folder.is_dir():
-            os.rename(folder, aside)
-        os.rename(temporary, folder)
-        sync_folder(folder.parent)
-    except (OSError, SafetensorError) as error:
-        if aside.exists() and not folder.exists():
-            os.rename(aside, folder)
-        raise UserError(f"cannot save the model {folder}: {why_unwritten(error)}") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    shutil.rmtree(aside, ignore_errors=True)
-    return folder
+    with replacing_folder(folder, "save the model", ours=lambda there: (there / CONFIG).is_file()) as new:
+        write_model(model, new, card)
+    return Path(folder)
 
 
 def write_model(model: Transformer, folder: Path, card: str | None = None) -> None:
@@ -163,12 +141,21 @@ def write_model(model: Transformer, folder: Path, card: str | None = None) -> No
         "task": getattr(model, "task", None),
     }
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
+    save_tensors(tensors, folder / WEIGHTS, metadata={"format": "pt"})
     (folder / CONFIG).write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
     (folder / CARD).write_text(default_card(model) if card is None else card, encoding="utf-8")
-    for name in (WEIGHTS, CONFIG, CARD):
-        sync_folder(folder / name)
-    sync_folder(folder)
+    for path in (folder / CONFIG, folder / CARD, folder):
+        sync(path)
+
+
+def save_tensors(tensors: Mapping[str, torch.Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
+    """Write contiguous tensors as a safetensors file, synced to the disk. Raises ``OSError`` where it cannot."""
+    try:
+        save_file(dict(tensors), path, metadata=metadata)
+    except SafetensorError as error:
+        # The library wraps the system's words in its own: "... I/O error: File too large (os error 27)".
+        raise OSError(None, _one_line(error).rpartition("I/O error: ")[2].partition(" (os error")[0]) from error
+    sync(path)
 
 
 def default_card(model: Transformer) -> str:
@@ -268,14 +255,6 @@ def _fill(model: Transformer, weights: Mapping[str, torch.Tensor], folder: Path)
         if weights[name].is_floating_point() != tensor.is_floating_point():
             raise UserError(f"{folder / WEIGHTS}: {name!r} holds {weights[name].dtype} values")
     model.load_state_dict(weights, assign=True)
-
-
-def why_unwritten(error: OSError | SafetensorError) -> str:
-    """Why a file could not be written, without the wrapping that safetensors puts around it."""
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    text = _one_line(error)
-    return text.rpartition("I/O error: ")[2].partition(" (os error")[0]
 
 
 def _one_line(error: Exception) -> str:

@@ -9,20 +9,17 @@ joins them: the tensors come back bit for bit.
 from __future__ import annotations
 
 import json
-import os
-import secrets
-import shutil
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from anyorder.core.errors import UserError
-from anyorder.core.files import sync_folder
-from anyorder.models.checkpoints import why_unwritten
+from anyorder.core.files import replacing_folder, sync
+from anyorder.models.checkpoints import save_tensors
 from anyorder.training.state import FORMAT_VERSION, Checkpoint, digest, load_checkpoint, read_state, verify_file
 
 SHARD_LIMIT = 16 * 2**20
@@ -45,26 +42,10 @@ def export_shards(checkpoint: str | Path, folder: str | Path, *, limit: int = SH
     """
     if limit < 2 * _HEADER:
         raise UserError(f"the limit of a shard must be at least {2 * _HEADER} bytes, not {limit}")
-    source, folder = load_checkpoint(Path(checkpoint)), Path(folder)
-    if folder.is_dir() and any(folder.iterdir()) and not is_export(folder):
-        raise UserError(f"cannot export into {folder}: it holds other files; name an empty or a new folder")
-    temporary = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.tmp")
-    aside = temporary.with_suffix(".old")
-    try:
-        temporary.mkdir(parents=True)
-        _write(source, temporary, limit)
-        if folder.is_dir():
-            os.rename(folder, aside)
-        os.rename(temporary, folder)
-        sync_folder(folder.parent)
-    except (OSError, SafetensorError) as error:
-        if aside.exists() and not folder.exists():
-            os.rename(aside, folder)
-        raise UserError(f"cannot export to {folder}: {why_unwritten(error)}") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    shutil.rmtree(aside, ignore_errors=True)
-    return sorted(folder.iterdir())
+    source = load_checkpoint(Path(checkpoint))
+    with replacing_folder(folder, "export to", ours=is_export) as new:
+        _write(source, new, limit)
+    return sorted(Path(folder).iterdir())
 
 
 def import_shards(folder: str | Path) -> Checkpoint:
@@ -124,10 +105,8 @@ def _write(source: Checkpoint, folder: Path, limit: int) -> None:
     files: dict[str, Any] = {}
     for number, shard in enumerate(shards):
         path = folder / f"shard-{number:05d}.safetensors"
-        save_file(shard, path)
-        sync_folder(path)
+        save_tensors(shard, path)
         files[path.name] = {"bytes": path.stat().st_size, "sha256": digest(path)}
     data = {**source.data, "format_version": FORMAT_VERSION, "files": files, "tensors": shapes}
     (folder / "state.json").write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
-    sync_folder(folder / "state.json")
-    sync_folder(folder)
+    sync(folder / "state.json")

@@ -26,12 +26,12 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from anyorder.core.errors import UserError
-from anyorder.core.files import sync_folder
-from anyorder.models.checkpoints import why_unwritten
+from anyorder.core.files import sync
+from anyorder.models.checkpoints import save_tensors
 
 FORMAT_VERSION = 1
 _NAME = re.compile(r"step-(\d{8,})")
@@ -89,9 +89,9 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
         temporary.mkdir()
         write_state(temporary, checkpoint)
         _finish(temporary, final)
-    except (OSError, SafetensorError) as error:
+    except OSError as error:
         shutil.rmtree(temporary, ignore_errors=True)
-        why = why_unwritten(error)
+        why = (error.strerror or str(error)).lower()
         raise UserError(f"cannot save the checkpoint {final}: {why}; earlier checkpoints are intact") from error
     return final
 
@@ -101,14 +101,13 @@ def write_state(folder: Path, checkpoint: Checkpoint) -> None:
     files = {}
     for group, tensors in checkpoint.tensors.items():
         path = folder / f"{group}.safetensors"
-        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path)
-        _sync(path)
+        save_tensors({name: tensor.contiguous() for name, tensor in tensors.items()}, path)
         files[path.name] = {"bytes": path.stat().st_size, "sha256": digest(path)}
     path = folder / "state.json"
     text = json.dumps({"format_version": FORMAT_VERSION, **checkpoint.data, "files": files}, indent=1)
     path.write_text(text + "\n", encoding="utf-8")
-    _sync(path)
-    sync_folder(folder)
+    sync(path)
+    sync(folder)
 
 
 def read_state(path: Path) -> dict[str, Any]:
@@ -234,16 +233,8 @@ def _finish(temporary: Path, final: Path) -> None:
             shutil.rmtree(aside)
         os.rename(final, aside)
         os.rename(temporary, final)
-        sync_folder(final.parent)
+        sync(final.parent)
         shutil.rmtree(aside)
         return
     os.rename(temporary, final)
-    sync_folder(final.parent)
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    sync(final.parent)

@@ -15,8 +15,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import secrets
-import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -26,7 +24,7 @@ from typing import IO, TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from anyorder.core.errors import UserError
-from anyorder.core.files import sync_folder
+from anyorder.core.files import replacing_folder
 from anyorder.core.tokenizers import Tokenizer
 
 if TYPE_CHECKING:
@@ -142,18 +140,10 @@ def write_tokens(
     Raises:
         UserError: no text, too little for a validation block, a folder that holds something else, a full disk.
     """
-    folder = Path(folder)
     if block < 1 or shard < 1 or (validation_every is not None and validation_every < 2):
         raise UserError("tokens: block and shard must be at least 1, validation_every at least 2 (or None)")
-    if folder.exists() and not folder.is_dir():
-        raise UserError(f"cannot write tokens to {folder}: it is a file")
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / INDEX).is_file():
-        raise UserError(f"cannot write tokens to {folder}: it holds other files; name an empty or a new folder")
-    temporary = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.tmp")
-    aside = temporary.with_suffix(".old")
-    try:
-        temporary.mkdir(parents=True)
-        stream = _Stream(temporary, tokenizer.vocab_size, validation_every, block, shard)
+    with replacing_folder(folder, "write tokens to", ours=lambda there: (there / INDEX).is_file()) as new:
+        stream = _Stream(new, tokenizer.vocab_size, validation_every, block, shard)
         try:
             counts = _tokenise(stream, documents, tokenizer, progress)
         finally:
@@ -169,20 +159,8 @@ def write_tokens(
         special = {name: getattr(tokenizer, name) for name in ("vocab_size", "mask_token_id", "end_token_id")}
         index = TokenIndex(tokenizer=name, **special, **counts, origin=origin, splits=splits)
         if definition is not None:
-            _write(temporary / TOKENIZER, definition)
-        _write(temporary / INDEX, json.dumps({"anyorder_tokens": FORMAT, **asdict(index)}, indent=1) + "\n")
-        sync_folder(temporary)
-        if folder.is_dir():
-            os.rename(folder, aside)
-        os.rename(temporary, folder)
-        sync_folder(folder.parent)
-    except OSError as error:
-        if aside.exists() and not folder.exists():
-            os.rename(aside, folder)
-        raise UserError(f"cannot write {folder}: {(error.strerror or str(error)).lower()}") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    shutil.rmtree(aside, ignore_errors=True)
+            _write(new / TOKENIZER, definition)
+        _write(new / INDEX, json.dumps({"anyorder_tokens": FORMAT, **asdict(index)}, indent=1) + "\n")
     return index
 
 
