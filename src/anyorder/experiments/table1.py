@@ -325,8 +325,8 @@ def plot(record: records.Record, path: Path) -> None:
             one.set_ylabel("agreement (%)", fontsize=8)
             one.set_title(name, loc="left", fontsize=8.5, fontweight="bold")
             one.tick_params(labelsize=7)
-        # Below the lines of the references, which lie close to 100 %.
-        axes[0].legend(frameon=False, fontsize=6, loc="upper right", bbox_to_anchor=(1.0, 0.95))
+        # Where curves that rise leave room.
+        axes[0].legend(frameon=False, fontsize=6, loc="lower right")
 
 
 EXPERIMENT = Experiment(name="table1", scales=("smoke", "cpu", "rehearsal", "gpu"), run=run, plot=plot)
