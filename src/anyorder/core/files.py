@@ -37,7 +37,7 @@ def replacing(path: str | os.PathLike[str], *, binary: bool = False) -> Iterator
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise _failure(path, error) from error
+        raise _failure(f"write {path}", error) from error
     try:
         with open(temporary, **kind) as file:
             yield file
@@ -53,7 +53,7 @@ def replacing(path: str | os.PathLike[str], *, binary: bool = False) -> Iterator
         ours = error.filename is None or str(error.filename) in (str(temporary), str(target))
         if not ours or isinstance(error, BrokenPipeError):
             raise
-        raise _failure(path, error) from error
+        raise _failure(f"write {path}", error) from error
     finally:
         if not special:
             temporary.unlink(missing_ok=True)
@@ -87,7 +87,7 @@ def replacing_folder(path: str | os.PathLike[str], to_do: str, *, ours: Callable
         os.rename(temporary, folder)
         sync(folder.parent)
     except OSError as error:
-        raise UserError(f"cannot {to_do} {folder}: {(error.strerror or str(error)).lower()}") from error
+        raise _failure(f"{to_do} {folder}", error) from error
     finally:
         if aside.exists() and not folder.exists():
             os.rename(aside, folder)
@@ -95,8 +95,8 @@ def replacing_folder(path: str | os.PathLike[str], to_do: str, *, ours: Callable
         shutil.rmtree(aside, ignore_errors=True)
 
 
-def _failure(path: str | os.PathLike[str], error: OSError) -> UserError:
-    return UserError(f"cannot write {path}: {(error.strerror or str(error)).lower()}")
+def _failure(to_do: str, error: OSError) -> UserError:
+    return UserError(f"cannot {to_do}: {(error.strerror or str(error)).lower()}")
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

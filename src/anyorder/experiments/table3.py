@@ -63,7 +63,7 @@ PUBLISHED = {
     f"{MASKED}: margin": 0.983,
 }
 HELD_OUT_SEED = 314_159
-
+Cell = tuple[int, int, int]  # puzzle, attribute, house
 
 RECIPES = ("zebra-arm-3x3", "zebra-mdm-3x3")
 SIZES: Mapping[str, Size] = {
@@ -84,39 +84,42 @@ def table3(settings: Settings, progress: Progress) -> records.Record:
         return plan(_contest(runs, size, None, settings), settings)
     held_out = _puzzles(size, folder, progress)
     record = run_contest(_contest(runs, size, held_out, settings), folder, settings, progress)
+    decided = list(_decided(held_out))
     read = [
         {"network": network.label, **row}
         for network in (runs[2], runs[1])  # those that meet the solver's states
-        for row in _clues_read(network, folder, held_out, settings)
+        for row in _clues_read(network, folder, held_out, decided, settings)
     ]
     details, notes = {**record.details, "clues_read": read}, [*record.notes, _said(read)]
     return dataclasses.replace(record, details=details, notes=notes)
 
 
-def _clues_read(network: Network, folder: Path, puzzles: Puzzles, settings: Settings) -> list[dict[str, Any]]:
-    """The share of cells that a network fills rightly in the solver's states, by the kind of the clue that decides."""
+def _clues_read(
+    network: Network, folder: Path, puzzles: Puzzles, decided: Sequence[tuple[Cell, Kind]], settings: Settings
+) -> list[dict[str, Any]]:
+    """The share of ``decided`` cells that a network fills rightly in the solver's states, by the kind of their clue."""
     model = from_pretrained(str(folder / network.key / "model"), device=settings.device)
     layout = network.training.task.layout
     together = rows_together(settings, 0)
     right = right_in_solver_order(model, layout, puzzles, batch_size=together, device=settings.device)
     by_kind: dict[Kind, list[bool]] = defaultdict(list)
-    for number in range(len(puzzles)):
-        for cell, kind in _decided(puzzles, number):
-            by_kind[kind].append(bool(right[number][cell]))
+    for cell, kind in decided:
+        by_kind[kind].append(bool(right[cell]))
     return [
         {"kind": kind.title, "right_share": sum(hits) / len(hits), "count": len(hits)}
         for kind, hits in sorted(by_kind.items())
     ]
 
 
-def _decided(puzzles: Puzzles, number: int) -> Iterator[tuple[tuple[int, int], Kind]]:
-    """Cells (attribute, house) of a puzzle that rest on one clue which no earlier cell rests on, and its kind."""
-    puzzle, used = puzzles.puzzle(number), set[int]()
-    for fill in solve(puzzle).fills:
-        new = set(fill.clues) - used
-        if len(new) == 1:
-            yield (fill.item[0], fill.house), puzzle.clues[new.pop()].kind
-        used |= set(fill.clues)
+def _decided(puzzles: Puzzles) -> Iterator[tuple[Cell, Kind]]:
+    """Cells that rest on one clue which no earlier cell of their puzzle rests on, and the clue's kind."""
+    for number in range(len(puzzles)):
+        puzzle, used = puzzles.puzzle(number), set[int]()
+        for fill in solve(puzzle).fills:
+            new = set(fill.clues) - used
+            if len(new) == 1:
+                yield (number, fill.item[0], fill.house), puzzle.clues[new.pop()].kind
+            used |= set(fill.clues)
 
 
 def _said(read: Sequence[Mapping[str, Any]]) -> str:
