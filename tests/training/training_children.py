@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import resource
 import sys
@@ -10,14 +11,22 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.nn.parallel import DistributedDataParallel
 
 from anyorder.training import TrainSettings, state, train
 from anyorder.training.__main__ import main
 
 
 def run(values: dict[str, Any], run_dir: str, environment: dict[str, str] | None = None) -> None:
-    """Train to the end on one thread."""
+    """Train to the end on one thread; no wrapped module may outlive the group of processes that it holds."""
     os.environ.update(environment or {})
+    destroy = torch.distributed.destroy_process_group
+
+    def checked(*arguments: Any) -> None:
+        assert not any(isinstance(one, DistributedDataParallel) for one in gc.get_objects())
+        destroy(*arguments)
+
+    torch.distributed.destroy_process_group = checked
     train(TrainSettings.from_dict(values), run_dir, threads=1)
 
 

@@ -405,8 +405,12 @@ class Trainer:
         return TrainResult(self.step, True, model, folder, evaluations)
 
     def close(self) -> None:
-        """Let go of threads and files."""
+        """Let go of threads, files and the wrapped module."""
         self.progress.stop()
         self.batches.close()
+        # Torch's reducer holds the process group. As its last holder it would end it without giving up Python's lock,
+        # and wait for ever where a thread of the group wants that lock at that moment.
+        del self.module
+        self.accelerator.free_memory()
         if self.journal is not None:
             self.journal.close()
