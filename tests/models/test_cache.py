@@ -34,9 +34,14 @@ CONFIGS = {
         sections=Sections(((1, 2), (2, 4), (2, 3))),
         length=16,
         relation_bias=True,
+        same_token_bias=True,
         logits_shift=True,
     ),
+    "same token": dataclasses.replace(SMALL, same_token_bias=True),
     "block-causal": dataclasses.replace(SMALL, attention="block-causal", block_size=4),
+    "block-causal, same token": dataclasses.replace(
+        SMALL, attention="block-causal", block_size=4, same_token_bias=True
+    ),
     "block-causal, shifted": dataclasses.replace(SMALL, attention="block-causal", block_size=5, logits_shift=True),
 }
 every_config = pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS.keys())

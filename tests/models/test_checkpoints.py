@@ -45,7 +45,11 @@ SECTIONS = {"length": 16, "positions": "sections", "sections": Sections(((1, 4),
 
 
 @pytest.mark.parametrize(
-    "changes", [{}, GRID, SECTIONS, {"tied_head": True}, {"positions": "learned", "length": 20, "loops": 2}]
+    "changes",
+    [
+        *({}, GRID, SECTIONS, {"tied_head": True}, {"positions": "learned", "length": 20, "loops": 2}),
+        {"same_token_bias": True, "vocab_rows": 64},
+    ],
 )
 def test_round_trip(tmp_path: Path, changes: dict[str, Any]) -> None:
     model = network(**changes)

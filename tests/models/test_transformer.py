@@ -26,6 +26,8 @@ CONFIGS = {
     "grid": GRID,
     "sections": SECTIONS,
     "loops": dataclasses.replace(GRID, loops=3),
+    "same token": dataclasses.replace(SMALL, same_token_bias=True),
+    "same token, sections": dataclasses.replace(SECTIONS, same_token_bias=True),
     "grouped queries": dataclasses.replace(SMALL, kv_heads=2, qk_norm=True, attention_bias=True),
     "gated, layer norm, tied": dataclasses.replace(SMALL, mlp="gated", activation="silu", norm="layer", tied_head=True),
     "squared": dataclasses.replace(SMALL, activation="relu-squared", head_bias=True, output_bias=True, mlp_bias=True),
@@ -126,6 +128,36 @@ def test_relation_bias_alone_makes_symmetric_grids_equivalent() -> None:
     torch.testing.assert_close(swapped, straight[:, swap], rtol=1e-4, atol=1e-4)
     across = torch.tensor([8, 9, 10, 11, 4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15])
     assert not torch.allclose(model(tokens[:, across]).view(3, 16, 11), straight[:, across], atol=1e-2)
+
+
+@torch.no_grad()
+def test_same_token_bias_is_between_equal_tokens_and_theirs() -> None:
+    model, tokens = network(CONFIGS["same token"]), some_tokens()
+    assert model.same_token_bias is not None
+    bias = model.attention_bias(tokens, None, model.embedding.weight)
+    assert bias is not None
+    for row, head, here, there in ((0, 0, 0, 0), (1, 3, 5, 9), (2, 2, 4, 4)):
+        tokens[row, there] = tokens[row, here]
+        bias = model.attention_bias(tokens, None, model.embedding.weight)
+        assert bias is not None
+        assert bias[row, head, here, there] == model.same_token_bias[head, tokens[row, here]] != 0
+    assert bool((bias[(tokens[:, :, None] != tokens[:, None, :])[:, None].expand_as(bias)] == 0).all())
+    model.same_token_bias.zero_()
+    plain = Transformer(SMALL).eval()
+    plain.load_state_dict({name: value for name, value in model.state_dict().items() if name != "same_token_bias"})
+    torch.testing.assert_close(model(tokens), plain(tokens))
+
+
+@torch.no_grad()
+def test_same_token_bias_knows_names_only_by_where_else_they_stand() -> None:
+    """With equal embeddings, renaming the tokens changes nothing; who has the name of whom does."""
+    model, tokens = network(CONFIGS["same token, sections"]), some_tokens()
+    assert model.same_token_bias is not None
+    model.embedding.weight[:] = model.embedding.weight[0]
+    model.same_token_bias[:] = model.same_token_bias[:, :1]
+    renamed = (tokens + 3) % 11
+    torch.testing.assert_close(model(renamed), model(tokens))
+    assert not torch.allclose(model(tokens % 5), model(tokens), atol=1e-3)
 
 
 def test_relations_of_cells() -> None:

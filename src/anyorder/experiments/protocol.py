@@ -147,7 +147,8 @@ def short_recipe(training: TrainSettings, recipe: TrainSettings) -> TrainSetting
 
     The published optimiser's rates want 300 epochs; a few thousand steps of them would say nothing of the networks.
     """
-    positions = {name: recipe.model[name] for name in ("positions", "relation_bias") if name in recipe.model}
+    taken = ("positions", "relation_bias", "same_token_bias")
+    positions = {name: recipe.model[name] for name in taken if name in recipe.model}
     return dataclasses.replace(
         training,
         model={**training.model, **positions, "dropout": 0.0},

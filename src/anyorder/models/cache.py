@@ -170,14 +170,12 @@ class CachedSession:
         self._valid = torch.maximum(self._valid, needed)
 
     def _mask(self, column: Int[Tensor, "rows width"], like: Tensor) -> Tensor:
-        """Who attends to whom, (rows, 1 or heads, width, length): boolean, or additive with relation biases."""
+        """Who attends to whom, (rows, 1 or heads, width, length): boolean, or additive with biases."""
         network, key = self._network, torch.arange(self._tokens.shape[1], device=column.device)
         allowed = self._blocks.gather(1, column)[:, :, None] >= self._blocks[:, None, :]
         allowed = (allowed & (self._attended[:, None, :] | (column[:, :, None] == key)))[:, None]
-        if network.relation_bias is None:
-            return allowed
-        bias = network.relation_bias.to(like.dtype)[:, network.relation[column]].transpose(0, 1)
-        return bias.masked_fill(~allowed, -torch.inf)
+        bias = network.attention_bias(self._tokens, column, like)
+        return allowed if bias is None else bias.masked_fill(~allowed, -torch.inf)
 
 
 def _written(kept: Tensor, new: Tensor, place: Tensor, active: Tensor, heads: int) -> Tensor:

@@ -8,6 +8,8 @@ head. What differs between families is data in `TransformerConfig`:
 * where a token is: ``rotary`` phases, ``learned`` vectors, ``grid`` (the sum of a row, a column and a box vector) or
   ``sections`` (of a group, a place in the group and a section vector); with ``relation_bias`` the latter two have a
   learned attention bias per head for each way in which two tokens share these units;
+* what a token is: with ``same_token_bias`` a learned attention bias per head and token between places that hold the
+  same token, so that a fact that is told in one place is soon looked up from another where it is named again;
 * grouped-query attention, RMS or layer norm, gated or plain MLP and its activation, a tied or a free head;
 * encoders of the BERT kind: norms after each branch (``h <- norm(h + attention(h))``, and none at the end), a norm of
   the embedding, a small layer before the head; of the ModernBERT kind: layers that look at a neighbourhood only;
@@ -80,6 +82,7 @@ class Transformer(nn.Module):
                 relation = (units[:, :, None] == units[:, None, :]).long() * torch.tensor([1, 2, 4])[:, None, None]
                 self.register_buffer("relation", relation.sum(0), persistent=False)
                 self.relation_bias = nn.Parameter(torch.empty(config.heads, 8))
+        self.same_token_bias = nn.Parameter(torch.empty(config.heads, rows)) if config.same_token_bias else None
         self.blocks = nn.ModuleList(Block(config, index) for index in range(config.layers))
         self.norm = make_norm(config) if config.norm_place == "before" else nn.Identity()
         self.head_layer = HeadLayer(config) if config.head_layer else None
@@ -97,6 +100,12 @@ class Transformer(nn.Module):
         if self.relation_bias is not None:
             # Heads that start out alike would take long to share the units out among themselves.
             nn.init.normal_(self.relation_bias, std=1.0)
+        if self.same_token_bias is not None:
+            # Every other head starts out on the same token elsewhere; masks say nothing by being equal.
+            nn.init.zeros_(self.same_token_bias)
+            with torch.no_grad():
+                self.same_token_bias[1::2] = 4.0
+                self.same_token_bias[:, self.mask_token_id] = 0.0
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 nn.init.normal_(module.weight, std=module.in_features**-0.5)
@@ -153,7 +162,7 @@ class Transformer(nn.Module):
         self.check_length(length)
         positions = token_positions(tokens, attention_mask)
         embedded = self.embed(tokens, positions, None)
-        mask = self._mask(length, attention_mask, embedded)
+        mask = self._mask(tokens, attention_mask, embedded)
         views = {False: (mask, self.phases(positions, embedded.dtype))}
         if self.config.local_reach:
             phases = self.phases(positions, embedded.dtype, self.config.local_rotary_base)
@@ -209,7 +218,24 @@ class Transformer(nn.Module):
         logits = F.linear(rows, self.embedding.weight, self.head_bias) if self.head is None else self.head(rows)
         return logits[:count].float()
 
-    def _mask(self, length: int, attention_mask: Tensor | None, like: Tensor) -> Tensor | None:
+    def attention_bias(self, tokens: Tensor, columns: Tensor | None, like: Tensor) -> Tensor | None:
+        """What relations and equal tokens add to attention, (batch or 1, heads, n, length); None where nothing does.
+
+        ``tokens`` (batch, length) are the canvas's, ``columns`` (batch, n) those that attend, None for all.
+        """
+        bias: Tensor | None = None
+        if self.relation_bias is not None:
+            relation = self.relation[None] if columns is None else self.relation[columns]
+            bias = self.relation_bias.to(like.dtype)[:, relation].transpose(0, 1)
+        if self.same_token_bias is not None:
+            attending = tokens if columns is None else tokens.gather(1, columns)
+            same = (attending[:, :, None] == tokens[:, None, :])[:, None]
+            found = same * self.same_token_bias.to(like.dtype)[:, attending].transpose(0, 1)[..., None]
+            bias = found if bias is None else bias + found
+        return bias
+
+    def _mask(self, tokens: Tensor, attention_mask: Tensor | None, like: Tensor) -> Tensor | None:
+        length = tokens.shape[1]
         allowed: Tensor | None = None
         if self.config.attention != "bidirectional":
             place = torch.arange(length, device=like.device)[None]
@@ -221,10 +247,8 @@ class Transformer(nn.Module):
             # A padded query attends to itself alone, so that no row of the softmax is empty.
             seen = attention_mask[:, None, None, :] | torch.eye(length, dtype=torch.bool, device=like.device)
             allowed = seen if allowed is None else allowed & seen
-        if self.relation_bias is None:
-            return allowed
-        bias = self.relation_bias.to(like.dtype)[:, self.relation][None]
-        return bias if allowed is None else bias.masked_fill(~allowed, -math.inf)
+        bias = self.attention_bias(tokens, None, like)
+        return allowed if bias is None else bias if allowed is None else bias.masked_fill(~allowed, -math.inf)
 
     def _near(self, length: int, mask: Tensor | None, like: Tensor) -> Tensor:
         """The mask of a local layer: ``mask``, and no further than the reach."""

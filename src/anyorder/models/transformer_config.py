@@ -176,6 +176,7 @@ class TransformerConfig:
     grid: Grid | None = None
     sections: Sections | None = None
     relation_bias: bool = False
+    same_token_bias: bool = False
     norm: str = "rms"
     norm_epsilon: float = 1e-6
     norm_place: str = "before"
