@@ -210,7 +210,7 @@ def test_broken_traces_are_refused_in_one_line_that_names_the_place(tmp_path: Pa
 
 
 def test_files_that_are_no_text_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ao.UserError, match="No such file"):
+    with pytest.raises(ao.UserError, match="no such file"):
         read_trace(tmp_path / "none.jsonl")
     binary = tmp_path / "binary"
     binary.write_bytes(b"\xff\xfe\x00\x80" * 50)

@@ -36,7 +36,7 @@ from anyorder.cli.solve import Solve
 from anyorder.cli.strategies import Strategies
 from anyorder.cli.train import Train
 from anyorder.cli.view import View
-from anyorder.core.errors import UserError
+from anyorder.core.errors import UserError, reason
 
 DESCRIPTION = "Masked diffusion models, decoded in the order that makes them right."
 COMMANDS: Mapping[str, Any] = {
@@ -93,7 +93,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 141
     except OSError as error:
         where = "" if error.filename is None else f": {error.filename}"
-        return _refuse(f"{(error.strerror or str(error)).lower()}{where}")
+        return _refuse(f"{reason(error)}{where}")
     except UnicodeDecodeError as error:
         return _refuse(f"not a text file in UTF-8 (byte {error.start}: {error.reason})")
     except MemoryError:

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from anyorder.core.errors import UserError
+from anyorder.core.errors import UserError, reason
 
 
 @contextmanager
@@ -96,7 +96,7 @@ def replacing_folder(path: str | os.PathLike[str], to_do: str, *, ours: Callable
 
 
 def _failure(to_do: str, error: OSError) -> UserError:
-    return UserError(f"cannot {to_do}: {(error.strerror or str(error)).lower()}")
+    return UserError(f"cannot {to_do}: {reason(error)}")
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

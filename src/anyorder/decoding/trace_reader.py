@@ -12,7 +12,7 @@ import os
 from typing import Any
 
 from anyorder.core.canvas import State
-from anyorder.core.errors import UserError
+from anyorder.core.errors import UserError, reason
 from anyorder.decoding.trace_records import BoardEntry, Revealed, Trace, TraceRow, TraceStep
 
 FORMAT = 1
@@ -30,8 +30,8 @@ def read_trace(path: str | os.PathLike[str]) -> Trace:
         with open(path, encoding="utf-8") as file:
             text = file.read()
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise UserError(f"cannot read the trace {path}: {reason}") from error
+        why = reason(error) if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise UserError(f"cannot read the trace {path}: {why}") from error
     lines = [(number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
     if not lines:
         raise UserError(f"{path} is empty; a trace starts with a header line")

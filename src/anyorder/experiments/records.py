@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from anyorder.core.errors import UserError
+from anyorder.core.errors import UserError, reason
 from anyorder.core.files import write_text
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def read_record(path: str | Path) -> Record:
     try:
         data = json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
-        raise UserError(f"cannot read {path}: {(error.strerror or str(error)).lower()}") from error
+        raise UserError(f"cannot read {path}: {reason(error)}") from error
     except ValueError as error:
         raise UserError(f"{path} is not JSON: {error}") from error
     if not isinstance(data, dict) or data.get("record") != FORMAT:

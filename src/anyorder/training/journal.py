@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from anyorder.core.errors import UserError
+from anyorder.core.errors import UserError, reason
 from anyorder.core.files import replacing
 
 
@@ -39,7 +39,7 @@ class Journal:
             self._file.write(json.dumps({"kind": kind, "step": step, **values}) + "\n")
             self._file.flush()
         except OSError as error:
-            raise UserError(f"cannot write {self.path}: {error.strerror}") from error
+            raise UserError(f"cannot write {self.path}: {reason(error)}") from error
 
     def close(self) -> None:
         """Close the file; a later ``write`` opens it again."""
@@ -57,7 +57,7 @@ def read_journal(path: Path) -> Iterator[dict[str, Any]]:
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
     except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from None
+        raise UserError(f"cannot read {path}: {reason(error)}") from None
     for number, line in enumerate(lines, 1):
         if not line:
             continue

@@ -20,7 +20,7 @@ import torch
 from accelerate import Accelerator
 
 import anyorder.training.state as state
-from anyorder.core.errors import UserError
+from anyorder.core.errors import UserError, reason
 from anyorder.training.build import model_config
 from anyorder.training.kinds import find_kind
 from anyorder.training.settings import TrainSettings
@@ -49,7 +49,7 @@ class RunDirectory:
         except BlockingIOError:
             raise UserError(f"another training is running in {self.path}; choose another --run-dir") from None
         except OSError as error:
-            raise UserError(f"cannot use {self.path} as the run's directory: {error.strerror}") from None
+            raise UserError(f"cannot use {self.path} as the run's directory: {reason(error)}") from None
         return self
 
     def __exit__(

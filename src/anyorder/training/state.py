@@ -29,7 +29,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from anyorder.core.errors import UserError
+from anyorder.core.errors import UserError, reason
 from anyorder.core.files import sync
 from anyorder.models.checkpoints import save_tensors
 
@@ -91,8 +91,9 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
         _finish(temporary, final)
     except OSError as error:
         shutil.rmtree(temporary, ignore_errors=True)
-        why = (error.strerror or str(error)).lower()
-        raise UserError(f"cannot save the checkpoint {final}: {why}; earlier checkpoints are intact") from error
+        raise UserError(
+            f"cannot save the checkpoint {final}: {reason(error)}; earlier checkpoints are intact"
+        ) from error
     return final
 
 
@@ -180,7 +181,7 @@ def prune(folder: Path, keep: int, pinned: Iterable[int] = ()) -> None:
                 os.rename(path, doomed)
                 shutil.rmtree(doomed)
             except OSError as error:
-                raise UserError(f"cannot delete the old checkpoint {path}: {error.strerror}") from error
+                raise UserError(f"cannot delete the old checkpoint {path}: {reason(error)}") from error
 
 
 def digest(path: Path) -> str:

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 import yaml
 
-from anyorder.core.errors import UserError
+from anyorder.core.errors import UserError, reason
 
 T = TypeVar("T")
 
@@ -76,7 +76,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise UserError(f"no such configuration file: {path}") from None
     except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from None
+        raise UserError(f"cannot read {path}: {reason(error)}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not a YAML file: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict):

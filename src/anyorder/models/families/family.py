@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from anyorder.core.errors import UserError
+from anyorder.core.errors import UserError, reason
 from anyorder.models.transformer_config import TransformerConfig
 
 MOST = 2**24
@@ -151,8 +151,8 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        reason = error.strerror if isinstance(error, OSError) else " ".join(str(error).split())
-        raise UserError(f"{path} cannot be read: {reason}") from None
+        why = reason(error) if isinstance(error, OSError) else " ".join(str(error).split())
+        raise UserError(f"{path} cannot be read: {why}") from None
     if not isinstance(values, dict):
         raise UserError(f"{path} must hold a JSON object")
     return values

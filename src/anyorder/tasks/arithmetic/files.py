@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from anyorder.core.errors import UserError
+from anyorder.core.errors import UserError, reason
 from anyorder.core.files import write_text
 from anyorder.tasks.arithmetic.problems import Problem
 from anyorder.tasks.arithmetic.verifier import check_answer, check_trace
@@ -53,8 +53,8 @@ def json_lines(path: str | os.PathLike[str]) -> list[tuple[int, dict[str, object
     try:
         lines = Path(path).read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
-        reason = (error.strerror or "unreadable").lower() if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise UserError(f"cannot read {path}: {reason}") from error
+        why = reason(error) if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise UserError(f"cannot read {path}: {why}") from error
     found = []
     for number, line in enumerate(lines, start=1):
         if not line.strip():

@@ -28,7 +28,7 @@ from typing import Literal, NamedTuple, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from anyorder.core.errors import UserError
+from anyorder.core.errors import UserError, reason
 from anyorder.core.files import write_text
 
 from .data import Puzzles
@@ -126,7 +126,7 @@ def _decode(path: str) -> str:
     try:
         content = Path(path).read_bytes()
     except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror or error}") from error
+        raise UserError(f"cannot read {path}: {reason(error)}") from error
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -23,7 +23,7 @@ from typing import IO, TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from anyorder.core.errors import UserError
+from anyorder.core.errors import UserError, reason
 from anyorder.core.files import replacing_folder
 from anyorder.core.tokenizers import Tokenizer
 
@@ -330,7 +330,7 @@ class TokenSet:
                 raise UserError(f"{path} is damaged: {size} bytes instead of {count * dtype.itemsize}; make it again")
             return np.memmap(path, dtype=dtype, mode="r", shape=(count,))
         except OSError as error:
-            raise UserError(f"cannot read {path}: {(error.strerror or str(error)).lower()}") from None
+            raise UserError(f"cannot read {path}: {reason(error)}") from None
 
     def _sha256(self) -> str:
         digest = hashlib.sha256()

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from anyorder.core.errors import UserError
+from anyorder.core.errors import UserError, reason
 
 PIECE = 1 << 20
 SUFFIXES = (".txt", ".gz")
@@ -78,7 +78,7 @@ def read_pieces(path: str | Path, size: int = PIECE) -> Iterator[str]:
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise UserError(f"{path} is a damaged gzip file: {' '.join(str(error).lower().split())}") from error
     except OSError as error:
-        raise UserError(f"cannot read {path}: {(error.strerror or str(error)).lower()}") from error
+        raise UserError(f"cannot read {path}: {reason(error)}") from error
 
 
 def _decoded(file: IO[bytes], name: str, size: int) -> Iterator[str]:

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from anyorder.core.errors import UserError
+from anyorder.core.errors import UserError, reason
 
 from .data import Puzzles
 from .rules import Clue, Item, Kind, Puzzle, Size, verify
@@ -80,7 +80,7 @@ def read_multizebralogic(path: str | os.PathLike[str]) -> list[Entry]:
     try:
         text = Path(path).read_bytes().decode("utf-8-sig")
     except OSError as error:
-        raise UserError(f"cannot read {path}: {(error.strerror or str(error)).lower()}") from error
+        raise UserError(f"cannot read {path}: {reason(error)}") from error
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
         raise UserError(f"{path}, line {line}: not UTF-8 ({error.reason})") from None
