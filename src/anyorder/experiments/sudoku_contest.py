@@ -59,7 +59,7 @@ RECIPES = ("sudoku-arm-6x6", "sudoku-mdm-6x6")
 SIZES: Mapping[str, Size] = {
     "smoke": Size("sudoku-arm-6x6", "sudoku-mdm-6x6", 5e8, 64, 6, 4, 2, 8, 2),
     "cpu": Size("sudoku-arm-6x6", "sudoku-mdm-6x6", 3e13, 20_000, 500, 100, 6, 20, 4),
-    "rehearsal": Size("sudoku-arm-9x9", "sudoku-mdm-9x9", 2.5e13, 1_000, 2, 2, 2, 50, 2, batch_size=2, recipes=RECIPES),
+    "rehearsal": Size("sudoku-arm-9x9", "sudoku-mdm-9x9", 1e13, 1_000, 2, 2, 2, 50, 2, batch_size=2, recipes=RECIPES),
     "gpu": Size("sudoku-arm-9x9", "sudoku-mdm-9x9", 2e16, 1_000_000, 2_000, 500, 6, 50, 8, recipes=RECIPES),
     "paper": Size("sudoku-arm-9x9", "sudoku-mdm-9x9", 0.0, 1_800_000, 100_000, 1_000, 20, 50, 8),
 }

@@ -69,7 +69,7 @@ RECIPES = ("zebra-arm-3x3", "zebra-mdm-3x3")
 SIZES: Mapping[str, Size] = {
     "smoke": Size("zebra-arm-3x3", "zebra-mdm-3x3", 1e8, 64, 6, 4, 2, 4, 2),
     "cpu": Size("zebra-arm-3x3", "zebra-mdm-3x3", 1e14, 30_000, 500, 200, 6, 6, 4),
-    "rehearsal": Size("zebra-arm", "zebra-mdm", 2.5e13, 1_000, 2, 2, 2, 50, 2, batch_size=2, recipes=RECIPES),
+    "rehearsal": Size("zebra-arm", "zebra-mdm", 1e13, 1_000, 2, 2, 2, 50, 2, batch_size=2, recipes=RECIPES),
     "gpu": Size("zebra-arm", "zebra-mdm", 2e16, 300_000, 2_000, 500, 6, 50, 8, recipes=RECIPES),
     "paper": Size("zebra-arm", "zebra-mdm", 0.0, 1_500_000, 100_000, 1_000, 20, 50, 8),
 }
