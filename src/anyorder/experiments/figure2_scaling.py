@@ -112,7 +112,7 @@ SCALES = {
         1,
         4e-4,
         2,
-        (Budget(5e11, (G[0], G[1]), 1), Budget(1e12, (G[1], G[2]), 1), Budget(2e12, (G[2], G[3], G[4]), 1)),
+        (Budget(5e11, (G[0], G[1]), 1), Budget(1e12, (G[1], G[2]), 1), Budget(2e12, (G[3], G[4]), 1)),
     ),
     # Beyond some ten passes over the novels the causal networks would learn them by heart.
     "gpu": Scale(
