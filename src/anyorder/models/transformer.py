@@ -248,7 +248,9 @@ class Transformer(nn.Module):
             seen = attention_mask[:, None, None, :] | torch.eye(length, dtype=torch.bool, device=like.device)
             allowed = seen if allowed is None else allowed & seen
         bias = self.attention_bias(tokens, None, like)
-        return allowed if bias is None else bias if allowed is None else bias.masked_fill(~allowed, -math.inf)
+        if bias is None or allowed is None:
+            return allowed if bias is None else bias
+        return bias.masked_fill(~allowed, -math.inf)
 
     def _near(self, length: int, mask: Tensor | None, like: Tensor) -> Tensor:
         """The mask of a local layer: ``mask``, and no further than the reach."""
