@@ -4,8 +4,9 @@ A contest names its networks (a training run each), the ways of decoding them, a
 in three parts, each of which continues where it was stopped:
 
 1. every network is trained, one after another, in ``folder/KEY`` (`training.train` resumes exactly);
-2. every way decodes the same held-out puzzles; a way that is done is kept as a leg (`legs`);
-3. the record is made of what is kept: a row for each way, the curve along training, the comparisons.
+2. every way decodes the same held-out puzzles, and those that are followed decode at every checkpoint that was kept;
+   what is done is kept as a leg (`legs`);
+3. the record is made of what is kept: a row for each way, the curves along training, the comparisons.
 
 Networks are compared at equal training compute, which is counted and not measured: three times the operations of a
 forward pass, for every token of every example (`flops_of_step`).
@@ -36,6 +37,8 @@ from anyorder.models.checkpoints import from_pretrained
 from anyorder.training import TrainSettings, train
 from anyorder.training.build import make_model, model_config
 from anyorder.training.journal import read_journal
+from anyorder.training.release import checkpoint_of, model_of
+from anyorder.training.state import load_checkpoint
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -109,6 +112,8 @@ class Contest:
         name: of the experiment.
         title: of the table.
         networks, ways, comparisons: see there. The first way is the summary's headline.
+        followed: ways that decode at each of ``checkpoint.keep_steps`` of their network, which gives its curves along
+            training; a network without such is followed by the evaluations of its training.
         data: facts of the held-out puzzles (`records.data_facts`).
         notes: sentences under the table.
         details: further facts for the record.
@@ -122,6 +127,7 @@ class Contest:
     data: Mapping[str, Any]
     notes: Sequence[str] = ()
     details: Mapping[str, Any] = field(default_factory=dict)
+    followed: Sequence[Way] = ()
 
 
 def flops_of_step(training: TrainSettings) -> float:
@@ -149,24 +155,35 @@ def run_contest(contest: Contest, folder: Path, settings: Settings, progress: Pr
     models = {key: from_pretrained(str(folder / key / "model"), device=settings.device) for key in keys}
     facts = {key: records.model_facts(key, model) for key, model in models.items()}
 
-    def leg(way: Way) -> Leg:
+    def leg(way: Way, *step: int) -> Leg:
         def work() -> dict[str, Any]:
-            marks = way.solve(models[way.network], settings)
+            model = models[way.network]
+            if step:
+                model = model_of(load_checkpoint(checkpoint_of(folder / way.network, *step))).to(settings.device)
+            marks = way.solve(model, settings)
             return {"solved": marks.solved.astype(int).tolist(), "nfe": marks.nfe.tolist()}
 
         # What it was made of is part of its name, so that nothing is kept that would come out otherwise.
-        made_of = [way.key, way.id, facts[way.network]["fingerprint"], contest.data["fingerprint"], settings.seed]
-        words = "".join(c if c.isalnum() else "-" for c in way.key)
+        made_of = [
+            way.key,
+            way.id,
+            facts[way.network]["fingerprint"],
+            contest.data["fingerprint"],
+            settings.seed,
+            *step,
+        ]
+        words = "".join(c if c.isalnum() else "-" for c in "-".join([way.key, *map(str, step)]))
         name = f"{words}-{hashlib.sha256(json.dumps(made_of).encode()).hexdigest()[:12]}"
         return Leg(name, work)
 
-    legs = [leg(way) for way in contest.ways]
+    trainings = {network.key: network.training for network in contest.networks}
+    points = [(way, step) for way in contest.followed for step in trainings[way.network].checkpoint.keep_steps]
+    legs = [leg(way) for way in contest.ways] + [leg(*point) for point in points]
     left = None if limit is None else max(1e-6, (limit - time.monotonic()) / 60)
     kept = run_legs(legs, folder / "decodes", dataclasses.replace(settings, minutes=left), progress, "decoding")
-    marks = {
-        way.key: Marks(np.array(kept[one.name]["solved"], bool), np.array(kept[one.name]["nfe"]))
-        for way, one in zip(contest.ways, legs, strict=True)
-    }
+    made = [Marks(np.array(kept[one.name]["solved"], bool), np.array(kept[one.name]["nfe"])) for one in legs]
+    marks = {way.key: one for way, one in zip(contest.ways, made, strict=False)}
+    followed = dict(zip(points, made[len(contest.ways) :], strict=True))
     journals = {network.key: list(read_journal(folder / network.key / "log.jsonl")) for network in contest.networks}
     head, compared = contest.ways[0], [_compared(one, marks) for one in contest.comparisons]
     return records.Record(
@@ -183,7 +200,7 @@ def run_contest(contest: Contest, folder: Path, settings: Settings, progress: Pr
         notes=[*contest.notes, *map(_sentence, contest.comparisons, compared)],
         details={
             "networks": [_network_facts(network, facts, journals) for network in contest.networks],
-            "along_training": [point for network in contest.networks for point in _along(network, journals)],
+            "along_training": [point for network in contest.networks for point in _along(network, journals, followed)],
             **contest.details,
         },
         run=records.run_facts(
@@ -255,11 +272,13 @@ def plot(record: records.Record, path: Path) -> None:
         unit, power = (1.0, 15) if max(point["petaflop"] for point in along) >= 1 else (1e3, 12)
         for index, key in enumerate(dict.fromkeys((point["network"], point["strategy"]) for point in along)):
             points = [point for point in along if (point["network"], point["strategy"]) == key]
+            order, _, several = key[1].partition(", ")
             curves.plot(
                 [point["petaflop"] * unit for point in points],
                 [100 * point["solved_share"] for point in points],
-                "os^Dv"[index % 5] + ("--" if key[1] == "random" else "-"),
+                "os^DvP*X"[index % 8] + {"random": "--", "top probability": ":"}.get(order, "-"),
                 color=colour[key[0]],
+                alpha=0.5 if several.endswith("steps") else 1.0,
                 markersize=4,
                 label=f"{key[0]}: {key[1]}",
             )
@@ -353,12 +372,24 @@ def _network_facts(
     }
 
 
-def _along(network: Network, journals: Mapping[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
-    """The evaluations along training, with the compute spent until then."""
+def _along(
+    network: Network, journals: Mapping[str, list[dict[str, Any]]], followed: Mapping[tuple[Way, int], Marks]
+) -> list[dict[str, Any]]:
+    """What was solved along training, with the compute spent until then."""
     per_step = flops_of_step(network.training) / 1e15
-    keys = ("step", "examples", "puzzles", "strategy", "solved_share", "interval", "count")
-    return [
-        {"network": network.label, "petaflop": entry["step"] * per_step} | {key: entry.get(key) for key in keys}
-        for entry in journals[network.key]
-        if entry["kind"] == "evaluation"
+    found = [
+        {
+            "step": step,
+            "examples": step * network.training.batch_size,
+            "puzzles": "held-out",
+            "strategy": way.name,
+            **{name: _figures(marks)[name] for name in ("solved_share", "interval", "count")},
+        }
+        for (way, step), marks in followed.items()
+        if way.network == network.key
     ]
+    keys = ("step", "examples", "puzzles", "strategy", "solved_share", "interval", "count")
+    found = found or [
+        {key: entry.get(key) for key in keys} for entry in journals[network.key] if entry["kind"] == "evaluation"
+    ]
+    return [{"network": network.label, "petaflop": point["step"] * per_step} | point for point in found]

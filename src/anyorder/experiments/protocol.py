@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 UNORDERED, ORDERED, MASKED = "arm-fixed", "arm-solver", "mdm"
 LABELS = {UNORDERED: "ARM, cell order", ORDERED: "ARM, solver's order", MASKED: "MDM"}
+FOLLOWED = ("margin", "top probability", "random")
 SAMPLERS = (
     "*Steps* is the published sampler: that many reverse steps, tokens drawn, 0.5 Gumbel noise annealed; *as coded*: "
     "mask-predict, arg-max tokens, the noise on the log of the score."
@@ -86,9 +87,10 @@ def networks(size: Size, folder: Path, settings: Settings, held_out: str, **eval
         if size.compute:
             network = network.at_compute(size.compute)
             training = network.training
+            every = -(-training.steps // size.points)
             rules = dataclasses.replace(
                 training.evaluation,
-                every_steps=-(-training.steps // size.points),
+                every_steps=every,
                 puzzles=size.followed,
                 paths={"held-out": str(folder / held_out)},
                 batch_size=settings.batch_size,
@@ -98,6 +100,10 @@ def networks(size: Size, folder: Path, settings: Settings, held_out: str, **eval
             warmup = min(training.schedule.warmup_steps, training.steps // 10)
             schedule = dataclasses.replace(training.schedule, warmup_steps=warmup)
             training = dataclasses.replace(training, evaluation=rules, data=data, schedule=schedule)
+            if key == MASKED:
+                points = (*range(every, training.steps, every), training.steps)
+                kept = dataclasses.replace(training.checkpoint, keep_steps=points)
+                training = dataclasses.replace(training, checkpoint=kept)
             network = dataclasses.replace(network, training=training)
         made.append(network)
     return made
@@ -130,6 +136,16 @@ def ways(
         for beams in (0, size.beams)
     ]
     return masked + written
+
+
+def followed(size: Size, fill: Callable[[Strategy], Solve]) -> list[Way]:
+    """The ways of the masked model that are followed along training: three orders, one at a time and as published.
+
+    ``fill`` gives how it fills the puzzles that are followed.
+    """
+    ways = decoders(size.steps)
+    names = [f"{order}, {how}" for how in ("one at a time", f"{size.steps} steps") for order in FOLLOWED]
+    return [Way(MASKED, name, fill(ways[name]), id=repr(ways[name].as_text())) for name in names]
 
 
 def arm_name(beams: int) -> str:

@@ -39,6 +39,7 @@ from anyorder.experiments.protocol import (
     Size,
     arm_name,
     comparisons,
+    followed,
     networks,
     rows_together,
     ways,
@@ -84,9 +85,9 @@ def run(
     folder = settings.work / f"sudoku-contest{'-4x4' * (sizes is SMALLEST)}-{settings.scale}-{settings.seed}"
     runs = networks(size, folder, settings, "held-out-logic.npz", grades=())
     if settings.scale == "paper":
-        return plan(_contest(name, title, runs, published, size, None, grade, settings), settings)
+        return plan(_contest(name, title, runs, published, size, {}, grade, settings), settings)
     held_out = _puzzles(size, folder, progress, ("logic", "hard") if sizes is SIZES else ("logic",))
-    contest = _contest(name, title, runs, published, size, held_out[grade], grade, settings)
+    contest = _contest(name, title, runs, published, size, held_out, grade, settings)
     return run_contest(contest, folder, settings, progress)
 
 
@@ -96,11 +97,13 @@ def _contest(
     runs: Sequence[Network],
     published: Mapping[str, float],
     size: Size,
-    puzzles: Puzzles | None,
+    held_out: Mapping[Grade, Puzzles],
     grade: Grade,
     settings: Settings,
 ) -> Contest:
-    """What is trained, decoded and compared."""
+    """What is trained, decoded and compared; along training, all are followed on puzzles of the trained grade."""
+    puzzles = held_out.get(grade)
+    few = held_out["logic"].rows(slice(size.followed)) if held_out else None
     box = f"{runs[0].training.task.box_rows * runs[0].training.task.box_columns}"
     seen = runs[0].training.data.count
     count = 0 if puzzles is None else len(puzzles)
@@ -137,6 +140,7 @@ def _contest(
             f"weights and 300 epochs. {SAMPLERS}",
         ],
         details={"parameter_ratio": runs[0].parameters / runs[2].parameters},
+        followed=followed(size, lambda strategy: partial(_fill, puzzles=few, strategy=strategy)),
     )
 
 

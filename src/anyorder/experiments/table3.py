@@ -42,6 +42,7 @@ from anyorder.experiments.protocol import (
     UNORDERED,
     Size,
     comparisons,
+    followed,
     networks,
     rows_together,
     ways,
@@ -136,6 +137,7 @@ def _contest(runs: Sequence[Network], size: Size, puzzles: Puzzles | None, setti
     count, sizes = 0 if puzzles is None else len(puzzles), runs[0].training.task.sizes
     shown = sizes[0] if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
     grid, triples = (runs[at].training.task.layout for at in (2, 0))
+    few = None if puzzles is None else puzzles.rows(slice(size.followed))
     return Contest(
         name="table3",
         title=f"Zebra puzzles, {shown} ({settings.scale})",
@@ -156,6 +158,10 @@ def _contest(runs: Sequence[Network], size: Size, puzzles: Puzzles | None, setti
             f"(ARM) and 19M (MDM) weights and 300 epochs. {SAMPLERS}",
         ],
         details={"parameter_ratio": runs[0].parameters / runs[2].parameters},
+        followed=followed(
+            size,
+            lambda strategy: partial(_solve, layout=grid, puzzles=few, how={"parts": strategy.parts()}),
+        ),
     )
 
 
