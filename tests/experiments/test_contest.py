@@ -15,6 +15,7 @@ from anyorder.experiments.contest import Comparison, Contest, Marks, Network, Wa
 from anyorder.experiments.experiment import Settings, Unfinished
 from anyorder.experiments.protocol import networks
 from anyorder.experiments.records import Record, read_record
+from anyorder.models.checkpoints import from_pretrained
 from anyorder.training import TrainSettings, load_settings
 from anyorder.training.build import make_model
 
@@ -97,6 +98,35 @@ def test_ways_without_a_network_are_refused(tmp_path: Path) -> None:
         run_contest(bad, tmp_path, Settings(scale="smoke", out=tmp_path, work=tmp_path), quiet)
 
 
+def test_followed_ways_decode_at_every_kept_checkpoint(tmp_path: Path) -> None:
+    met: list[torch.Tensor] = []
+
+    def solve(model: torch.nn.Module, settings: Settings) -> Marks:
+        met.append(torch.cat([weight.detach().flatten() for weight in model.parameters()]))
+        return Marks(np.array([True, False, False, len(met) > 2]), np.ones(4))
+
+    training = small()
+    training = dataclasses.replace(training, checkpoint=dataclasses.replace(training.checkpoint, keep_steps=(1, 2)))
+    duel = dataclasses.replace(
+        contest([], {"good": [1], "bad": [0]}),
+        networks=[Network("net", "The network", training)],
+        followed=[Way("net", "walked", solve)],
+    )
+    settings = Settings(scale="smoke", out=tmp_path, work=tmp_path)
+    record = run_contest(duel, tmp_path / "duel", settings, quiet)
+    along = record.details["along_training"]
+    assert [(point["step"], point["strategy"], point["solved_share"]) for point in along] == [
+        (1, "walked", 0.25),
+        (2, "walked", 0.25),
+    ]
+    assert along[1]["petaflop"] == 2 * flops_of_step(training) / 1e15
+    final = from_pretrained(str(tmp_path / "duel" / "net" / "model"))
+    assert not torch.equal(met[0], met[1])
+    assert torch.equal(met[1], torch.cat([weight.detach().flatten() for weight in final.parameters()]))
+    assert run_contest(duel, tmp_path / "duel", settings, quiet).details["along_training"] == along
+    assert len(met) == 2  # kept
+
+
 def test_compute_is_that_of_the_matrix_products() -> None:
     """Against a count over the network's own linear layers and its attention."""
     training = small()
@@ -130,6 +160,15 @@ def test_tables_2_and_5_share_their_networks(tmp_path: Path) -> None:
     assert published["MDM", "margin, 8 steps"] == 0.8949
     assert published["MDM", "margin, one at a time"] is None
     assert run("table2", tmp_path).rows == first.rows
+    for record in (first, second):
+        masked = [point for point in record.details["along_training"] if point["network"] == "MDM"]
+        assert {point["strategy"] for point in masked} == {
+            f"{order}, {how}"
+            for order in ("margin", "top probability", "random")
+            for how in ("one at a time", "8 steps")
+        }
+        assert max(point["step"] for point in masked) == record.details["networks"][2]["steps"]
+        assert {point["count"] for point in masked} == {4}
 
 
 def test_the_published_length_is_planned_only(tmp_path: Path) -> None:
