@@ -116,7 +116,7 @@ class Contest:
             training; a network without such is followed by the evaluations of its training.
         data: facts of the held-out puzzles (`records.data_facts`).
         notes: sentences under the table.
-        details: further facts for the record.
+        details: further facts for the record; of them the plot shows ``followed_on``, the puzzles of the curves.
     """
 
     name: str
@@ -283,7 +283,7 @@ def plot(record: records.Record, path: Path) -> None:
                 label=f"{key[0]}: {key[1]}",
             )
         curves.set_xlabel(f"training compute (10^{power} operations)")
-        curves.set_ylabel("held-out puzzles solved (%)")
+        curves.set_ylabel(f"{record.details.get('followed_on', 'held-out puzzles')} solved (%)")
         curves.set_ylim(-3, 103)
         curves.legend(frameon=False, fontsize=8)
 

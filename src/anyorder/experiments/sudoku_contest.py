@@ -139,7 +139,10 @@ def _contest(
             f"{count:,} held-out {grade} ones{copies}. Published figures are for 9x9 grids, 42M (ARM) and 6M (MDM) "
             f"weights and 300 epochs. {SAMPLERS}",
         ],
-        details={"parameter_ratio": runs[0].parameters / runs[2].parameters},
+        details={
+            "parameter_ratio": runs[0].parameters / runs[2].parameters,
+            "followed_on": "held-out puzzles that logic finishes,",
+        },
         followed=followed(size, lambda strategy: partial(_fill, puzzles=few, strategy=strategy)),
     )
 
