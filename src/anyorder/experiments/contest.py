@@ -285,7 +285,7 @@ def plot(record: records.Record, path: Path) -> None:
         curves.set_xlabel(f"training compute (10^{power} operations)")
         curves.set_ylabel(f"{record.details.get('followed_on', 'held-out puzzles')} solved (%)")
         curves.set_ylim(-3, 103)
-        curves.legend(frameon=False, fontsize=8)
+        curves.legend(frameon=False, fontsize=8, ncol=2, loc="upper center", bbox_to_anchor=(0.5, -0.13))
 
 
 def _plot_plan(record: records.Record, path: Path) -> None:
