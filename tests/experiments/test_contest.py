@@ -169,6 +169,8 @@ def test_tables_2_and_5_share_their_networks(tmp_path: Path) -> None:
         }
         assert max(point["step"] for point in masked) == record.details["networks"][2]["steps"]
         assert {point["count"] for point in masked} == {4}
+    kept = list((tmp_path / "runs").glob("*/decodes/*.json"))
+    assert len(kept) == 2 * 16 + len(masked)  # the curves are decoded once for both tables
 
 
 def test_the_published_length_is_planned_only(tmp_path: Path) -> None:

@@ -113,7 +113,7 @@ class Contest:
         title: of the table.
         networks, ways, comparisons: see there. The first way is the summary's headline.
         followed: ways that decode at each of ``checkpoint.keep_steps`` of their network, which gives its curves along
-            training; a network without such is followed by the evaluations of its training.
+            training; their ``id`` names their puzzles. Without any, the training's evaluations are shown.
         data: facts of the held-out puzzles (`records.data_facts`).
         notes: sentences under the table.
         details: further facts for the record; of them the plot shows ``followed_on``, the puzzles of the curves.
@@ -155,30 +155,25 @@ def run_contest(contest: Contest, folder: Path, settings: Settings, progress: Pr
     models = {key: from_pretrained(str(folder / key / "model"), device=settings.device) for key in keys}
     facts = {key: records.model_facts(key, model) for key, model in models.items()}
 
-    def leg(way: Way, *step: int) -> Leg:
+    def leg(way: Way, *made_of: Any, step: int | None = None) -> Leg:
         def work() -> dict[str, Any]:
             model = models[way.network]
-            if step:
-                model = model_of(load_checkpoint(checkpoint_of(folder / way.network, *step))).to(settings.device)
+            if step is not None:
+                model = model_of(load_checkpoint(checkpoint_of(folder / way.network, step))).to(settings.device)
             marks = way.solve(model, settings)
             return {"solved": marks.solved.astype(int).tolist(), "nfe": marks.nfe.tolist()}
 
         # What it was made of is part of its name, so that nothing is kept that would come out otherwise.
-        made_of = [
-            way.key,
-            way.id,
-            facts[way.network]["fingerprint"],
-            contest.data["fingerprint"],
-            settings.seed,
-            *step,
-        ]
-        words = "".join(c if c.isalnum() else "-" for c in "-".join([way.key, *map(str, step)]))
-        name = f"{words}-{hashlib.sha256(json.dumps(made_of).encode()).hexdigest()[:12]}"
+        facts_of_leg = [way.key, way.id, facts[way.network]["fingerprint"], *made_of, settings.seed]
+        words = "".join(c if c.isalnum() else "-" for c in way.key)
+        name = f"{words}-{hashlib.sha256(json.dumps(facts_of_leg).encode()).hexdigest()[:12]}"
         return Leg(name, work)
 
     trainings = {network.key: network.training for network in contest.networks}
     points = [(way, step) for way in contest.followed for step in trainings[way.network].checkpoint.keep_steps]
-    legs = [leg(way) for way in contest.ways] + [leg(*point) for point in points]
+    legs = [leg(way, contest.data["fingerprint"]) for way in contest.ways]
+    # The id of a followed way names its puzzles, which contests may share.
+    legs += [leg(way, "step", step, step=step) for way, step in points]
     left = None if limit is None else max(1e-6, (limit - time.monotonic()) / 60)
     kept = run_legs(legs, folder / "decodes", dataclasses.replace(settings, minutes=left), progress, "decoding")
     made = [Marks(np.array(kept[one.name]["solved"], bool), np.array(kept[one.name]["nfe"])) for one in legs]

@@ -138,14 +138,14 @@ def ways(
     return masked + written
 
 
-def followed(size: Size, fill: Callable[[Strategy], Solve]) -> list[Way]:
+def followed(size: Size, fill: Callable[[Strategy], Solve], puzzles: str) -> list[Way]:
     """The ways of the masked model that are followed along training: three orders, one at a time and as published.
 
-    ``fill`` gives how it fills the puzzles that are followed.
+    ``fill`` gives how it fills the puzzles that are followed, whose fingerprint is ``puzzles``.
     """
     ways = decoders(size.steps)
     names = [f"{order}, {how}" for how in ("one at a time", f"{size.steps} steps") for order in FOLLOWED]
-    return [Way(MASKED, name, fill(ways[name]), id=repr(ways[name].as_text())) for name in names]
+    return [Way(MASKED, name, fill(ways[name]), id=f"{ways[name].as_text()} {puzzles}") for name in names]
 
 
 def arm_name(beams: int) -> str:

@@ -143,7 +143,11 @@ def _contest(
             "parameter_ratio": runs[0].parameters / runs[2].parameters,
             "followed_on": "held-out puzzles that logic finishes,",
         },
-        followed=followed(size, lambda strategy: partial(_fill, puzzles=few, strategy=strategy)),
+        followed=followed(
+            size,
+            lambda strategy: partial(_fill, puzzles=few, strategy=strategy),
+            "" if few is None else records.data_facts("", few.puzzles)["fingerprint"],
+        ),
     )
 
 

@@ -161,6 +161,7 @@ def _contest(runs: Sequence[Network], size: Size, puzzles: Puzzles | None, setti
         followed=followed(
             size,
             lambda strategy: partial(_solve, layout=grid, puzzles=few, how={"parts": strategy.parts()}),
+            "" if few is None else few.fingerprint,
         ),
     )
 
