@@ -4,7 +4,17 @@ import pytest
 import torch
 
 from anyorder.core.errors import UserError
-from anyorder.tasks.arithmetic import HARD, NORMAL, TOKENIZER, ArithmeticData, Hidden, held_out, make_problems
+from anyorder.tasks.arithmetic import (
+    HARD,
+    NORMAL,
+    TOKENIZER,
+    ArithmeticData,
+    Difficulty,
+    Hidden,
+    held_out,
+    hole_lengths,
+    make_problems,
+)
 
 
 def _texts(batch):
@@ -20,7 +30,7 @@ def test_a_batch_is_a_function_of_seed_and_step():
 
 
 def test_rows_are_whole_problems_that_are_not_held_out():
-    data = ArithmeticData(slack=3, hidden=Hidden(frontier=0))
+    data = ArithmeticData(hidden=Hidden(frontier=0))
     batch = data.batch(0, 0, 200)
     assert batch.tokens.shape == (200, data.length)
     assert batch.attention_mask is not None
@@ -31,6 +41,27 @@ def test_rows_are_whole_problems_that_are_not_held_out():
         question, _, trace = head.removeprefix("Q: ").partition("\n")
         assert not held_out(question)
         assert trace.rpartition("=")[2] == answer
+
+
+def test_the_room_that_is_left_in_a_hole_says_nothing_about_its_trace():
+    data = ArithmeticData(((NORMAL, 0.5), (HARD, 0.5)), hidden=Hidden(1, 0, 0, 0))
+    assert data.reasoning_length == hole_lengths(HARD)[0]
+    batch = data.batch(0, 0, 4000)
+    holes = batch.unknown.sum(1)
+    needed = torch.tensor([len(problem.trace) + 1 for problem in data.rows(0, 0, 4000)])
+    for length in needed.unique().tolist():
+        found = holes[needed == length]
+        if len(found) > 200:
+            expected = len(found) / (data.reasoning_length - length + 1)
+            counts = found.bincount(minlength=data.reasoning_length + 1)
+            assert counts[:length].sum() == 0
+            assert (counts[length:] - expected).abs().max() < 5 * expected**0.5
+
+
+def test_problems_longer_than_their_range_are_refused():
+    (long,) = make_problems(HARD, 1, 0, "train")
+    with pytest.raises(UserError, match="positions"):
+        ArithmeticData(((Difficulty((1, 1)), 1.0),), problems=(long,)).batch(0, 0, 1)
 
 
 @pytest.mark.parametrize(
@@ -97,17 +128,16 @@ def test_given_problems_are_drawn_from():
 def test_fingerprints_tell_data_apart():
     prints = {
         ArithmeticData().fingerprint,
-        ArithmeticData(slack=5).fingerprint,
         ArithmeticData(((NORMAL, 1.0),)).fingerprint,
         ArithmeticData(((HARD, 1.0),)).fingerprint,
         ArithmeticData(hidden=Hidden(0.2)).fingerprint,
     }
-    assert len(prints) == 5
+    assert len(prints) == 4
     assert ArithmeticData().fingerprint == ArithmeticData().fingerprint
 
 
 def test_bad_settings_are_refused():
-    for wrong in ({"mixture": ()}, {"mixture": ((NORMAL, 0.0),)}, {"slack": -1}, {"count": 0}):
+    for wrong in ({"mixture": ()}, {"mixture": ((NORMAL, 0.0),)}, {"count": 0}):
         with pytest.raises(UserError):
             ArithmeticData(**wrong)
     with pytest.raises(UserError):

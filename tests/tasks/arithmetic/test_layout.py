@@ -30,9 +30,8 @@ def test_pinned_texts_read_back():
 
 def test_training_rows_are_what_the_template_makes():
     longest = max(len(problem.trace) for problem in PROBLEMS)
-    slack = [longest - len(problem.trace) for problem in PROBLEMS]
     canvas = problem_canvas(PROBLEMS, longest + 1, 5, trace=True, pinned=True)
-    sheet = training_rows(PROBLEMS, slack, 5, canvas.length)
+    sheet = training_rows(PROBLEMS, [longest + 1] * len(PROBLEMS), 5, canvas.length)
     assert canvas.attention_mask is not None
     assert torch.equal(torch.from_numpy(sheet.tokens), canvas.tokens)
     assert torch.equal(torch.from_numpy(sheet.real), canvas.attention_mask)
@@ -41,10 +40,12 @@ def test_training_rows_are_what_the_template_makes():
 
 
 def test_what_does_not_fit_is_refused():
-    with pytest.raises(UserError, match="does not fit"):
-        training_rows(PROBLEMS, [0] * 20, 1, 100)
+    with pytest.raises(UserError, match=r"answer .* does not fit"):
+        training_rows(PROBLEMS, [40] * 20, 1, 100)
+    with pytest.raises(UserError, match=r"trace .* do not fit a hole of 4"):
+        training_rows(PROBLEMS, [4] * 20, 5, 100)
     with pytest.raises(UserError, match="positions"):
-        training_rows(PROBLEMS, [0] * 20, 5, 20)
+        training_rows(PROBLEMS, [40] * 20, 5, 20)
     with pytest.raises(UserError, match="reasoning"):
         problem_canvas(PROBLEMS, 3, 5, trace=True)
 

@@ -41,9 +41,8 @@ def test_a_run_trains_evaluates_and_saves(tmp_path: Path) -> None:
 
 def test_the_data_follow_the_settings(tmp_path: Path) -> None:
     hidden = {"trace": 1.0, "answer": 0, "span": 0, "frontier": 0}
-    settings = TrainSettings.from_dict({**SMALL, "data": {"hard": 0.0, "slack": 2, "hidden": hidden}})
+    settings = TrainSettings.from_dict({**SMALL, "data": {"hard": 0.0, "hidden": hidden}})
     data = open_data(settings, tmp_path)
-    assert data.slack == 2
     assert data.hidden.trace == 1.0
     assert all(problem.trace.count("=") == 1 for problem in data.rows(0, 0, 50))
     assert open_data(TrainSettings.from_dict(SMALL), tmp_path).fingerprint != data.fingerprint
@@ -62,7 +61,7 @@ def test_bad_settings_are_refused(tmp_path: Path) -> None:
     settings = TrainSettings.from_dict({**SMALL, "evaluation": {"strategies": ["magic"]}})
     with pytest.raises(UserError, match="magic"):
         open_evaluation(settings, tmp_path, open_data(settings, tmp_path))
-    for wrong in ({"hard": 1.5}, {"slack": -1}, {"count": 0}):
+    for wrong in ({"hard": 1.5}, {"count": 0}):
         with pytest.raises(UserError):
             ArithmeticSource(**wrong)
     for wrong in ({"every_steps": 0}, {"problems": -1}, {"batch_size": 0}, {"strategies": ("med", "med")}):

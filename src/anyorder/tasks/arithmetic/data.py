@@ -4,6 +4,9 @@ What a row hides is drawn too, because the trained network is asked many things:
 trace with the answer given (posterior traces), the answer alone, a span inside the trace (infilling). The order that
 goes with a row is from left to right, so that a share of the rows can be trained on the states that reading order
 meets.
+
+A row's reasoning hole has any length from what its trace and end need to what the longest trace of the data needs:
+whoever asks does not know how long the trace will be, so the room that is left must say nothing about it.
 """
 
 from __future__ import annotations
@@ -58,14 +61,12 @@ class ArithmeticData:
 
     Args:
         mixture: ranges of expressions or of Countdown, each with its weight.
-        slack: a row's reasoning hole is 0 to ``slack`` positions longer than its trace and end need.
         count: examples that count as one pass; there is no end.
         hidden: what rows hide.
         problems: draw from these instead of making new ones.
     """
 
     mixture: Sequence[tuple[Difficulty | CountdownRange, float]] = ((NORMAL, 0.8), (HARD, 0.2))
-    slack: int = 2
     count: int = 1_000_000
     hidden: Hidden = field(default_factory=Hidden)
     problems: tuple[Problem, ...] = ()
@@ -75,8 +76,8 @@ class ArithmeticData:
             raise UserError("the mixture needs difficulties with weights that are not negative")
         if not sum(weight for _, weight in self.mixture) > 0:
             raise UserError("the mixture needs a weight above 0")
-        if self.slack < 0 or self.count < 1:
-            raise UserError(f"slack must be 0 or more and count 1 or more, not {self.slack} and {self.count}")
+        if self.count < 1:
+            raise UserError(f"count must be 1 or more, not {self.count}")
 
     def __len__(self) -> int:
         return len(self.problems) or self.count
@@ -87,15 +88,20 @@ class ArithmeticData:
         return max(difficulty.answer_length for difficulty, _ in self.mixture) + 1
 
     @property
+    def reasoning_length(self) -> int:
+        """The most positions of a reasoning hole: the longest trace and its end."""
+        return max(difficulty.trace_length for difficulty, _ in self.mixture) + 1
+
+    @property
     def length(self) -> int:
         """Positions of a row."""
-        longest = max(d.question_length + d.trace_length for d, _ in self.mixture)
-        return LITERALS + longest + 1 + self.slack + self.answer_length
+        question = max(difficulty.question_length for difficulty, _ in self.mixture)
+        return LITERALS + question + self.reasoning_length + self.answer_length
 
     @property
     def fingerprint(self) -> str:
         """A hash of what the data are made from."""
-        facts = f"arithmetic 1 {tuple(self.mixture)} {self.slack} {self.count} {self.hidden} {self.problems}"
+        facts = f"arithmetic 2 {tuple(self.mixture)} {self.count} {self.hidden} {self.problems}"
         return hashlib.sha256(facts.encode()).hexdigest()
 
     def rows(self, seed: int, step: int, size: int) -> list[Problem]:
@@ -119,8 +125,9 @@ class ArithmeticData:
             raise UserError(f"a batch needs seed >= 0, step >= 0 and size >= 1, not {seed}, {step}, {size}")
         problems = self.rows(seed, step, size)
         rng = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, step])))
-        slack = rng.integers(0, self.slack + 1, size).tolist()
-        sheet = training_rows(problems, slack, self.answer_length, self.length)
+        needed = np.array([len(problem.trace) + 1 for problem in problems])
+        reasoning = rng.integers(needed, np.maximum(needed, self.reasoning_length), endpoint=True).tolist()
+        sheet = training_rows(problems, reasoning, self.answer_length, self.length)
         unknown = sheet.reasoning | sheet.answer
         kind = rng.random(size)[:, None]
         shares = (self.hidden.trace, self.hidden.answer, self.hidden.span, self.hidden.frontier)

@@ -91,29 +91,30 @@ class Sheet:
     answer: NDArray[np.bool_]
 
 
-def training_rows(problems: Sequence[Problem], slack: Sequence[int], answer: int, length: int) -> Sheet:
+def training_rows(problems: Sequence[Problem], reasoning: Sequence[int], answer: int, length: int) -> Sheet:
     """Rows with their texts filled in, as the template with pinned holes makes them.
 
     Args:
         problems: one for each row.
-        slack: how much longer each row's reasoning hole is than its trace and the end of text.
+        reasoning: length of each row's reasoning hole.
         answer: length of the answer hole.
         length: of a row.
 
     Raises:
-        UserError: an answer is longer than its hole, or a row than ``length``.
+        UserError: a trace and its end, or an answer, is longer than its hole, or a row than ``length``.
     """
     end, pad = bytes([0]), bytes([1])  # stand-ins: no text of a problem has these bytes
     rows, marks = [], []
-    for problem, extra in zip(problems, slack, strict=True):
+    for problem, room in zip(problems, reasoning, strict=True):
         head = f"{BEFORE}{problem.question}{BETWEEN}".encode()
-        trace = problem.trace.encode() + end + pad * extra
-        text = problem.answer.encode()
+        trace, text = problem.trace.encode() + end, problem.answer.encode()
+        if len(trace) > room:
+            raise UserError(f"the trace {problem.trace!r} and its end do not fit a hole of {room}")
         if len(text) > answer:
             raise UserError(f"the answer {problem.answer!r} does not fit a hole of {answer}")
         last = (text + end + pad * answer)[:answer]
-        row = head + trace + AFTER.encode() + last
-        marks.append((len(head), len(head) + len(trace), len(row) - answer, len(row)))
+        row = head + trace.ljust(room, pad) + AFTER.encode() + last
+        marks.append((len(head), len(head) + room, len(row) - answer, len(row)))
         rows.append(row)
     longest = max(map(len, rows), default=0)
     if longest > length:

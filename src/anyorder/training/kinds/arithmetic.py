@@ -54,21 +54,19 @@ class ArithmeticSource:
     Attributes:
         hard: share of the problems that are of the hard range.
         easy: share that are of the normal range, but with fewer operations: what they teach comes sooner.
-        slack: a row's reasoning hole is 0 to ``slack`` positions longer than its trace and end need.
         count: problems that count as one pass, for the log; there is no end of them.
         hidden: what rows hide.
     """
 
     hard: float = 0.2
     easy: float = 0.2
-    slack: int = 2
     count: int = 1_000_000
     hidden: Hidden = field(default_factory=Hidden)
 
     def __post_init__(self) -> None:
         require(self.hard >= 0 and self.easy >= 0, "data.hard and data.easy must not be negative")
         require(self.hard + self.easy <= 1, "data.hard and data.easy must sum to 1 at most")
-        require(self.slack >= 0 and self.count >= 1, "data.slack must not be negative, data.count at least 1")
+        require(self.count >= 1, "data.count must be at least 1")
 
 
 @dataclass(frozen=True)
@@ -115,7 +113,7 @@ def open_data(
         (settings.task.hard, source.hard),
         (fewer, source.easy),
     )
-    return ArithmeticData(mixture, source.slack, source.count, source.hidden)
+    return ArithmeticData(mixture, source.count, source.hidden)
 
 
 def held_out_problems(
@@ -180,5 +178,5 @@ KIND = Kind(
     open_data=open_data,
     open_evaluation=open_evaluation,
     describe=describe,
-    drawn=("hard", "easy", "slack", "hidden"),
+    drawn=("hard", "easy", "hidden"),
 )

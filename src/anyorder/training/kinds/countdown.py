@@ -42,17 +42,15 @@ class CountdownSource:
     """What the training rows are.
 
     Attributes:
-        slack: a row's reasoning hole is 0 to ``slack`` positions longer than its trace and end need.
         count: problems that count as one pass, for the log; there is no end of them.
         hidden: what rows hide.
     """
 
-    slack: int = 2
     count: int = 1_000_000
     hidden: Hidden = field(default_factory=Hidden)
 
     def __post_init__(self) -> None:
-        require(self.slack >= 0 and self.count >= 1, "data.slack must not be negative, data.count at least 1")
+        require(self.count >= 1, "data.count must be at least 1")
 
 
 @dataclass(frozen=True)
@@ -67,7 +65,7 @@ def open_data(
 ) -> ArithmeticData:
     """The training data; nothing is made or kept."""
     source: CountdownSource = settings.data
-    return ArithmeticData(((settings.task.range, 1.0),), source.slack, source.count, source.hidden)
+    return ArithmeticData(((settings.task.range, 1.0),), source.count, source.hidden)
 
 
 def open_evaluation(
@@ -99,5 +97,5 @@ KIND = Kind(
     open_data=open_data,
     open_evaluation=open_evaluation,
     describe=describe,
-    drawn=("slack", "hidden"),
+    drawn=("hidden",),
 )
