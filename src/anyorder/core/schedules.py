@@ -105,7 +105,10 @@ class Cosine:
         return math.pi / 2 * torch.sin(math.pi / 2 * (1 - t)) / torch.sin(math.pi / 2 * t)
 
     def inverse(self, alpha: Time) -> Tensor:
-        return 1 - 4 / math.pi * torch.asin(torch.sqrt(_unit(alpha, "alpha") / 2))
+        alpha = _unit(alpha, "alpha")
+        # as in alpha(t): each form is exact at its own end, however an arc sine is rounded on this machine
+        early, late = torch.asin(1 - alpha), torch.asin(torch.sqrt(alpha / 2))
+        return torch.where(alpha > 0.5, 2 / math.pi * early, 1 - 4 / math.pi * late)
 
 
 @dataclass(frozen=True)
