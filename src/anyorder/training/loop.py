@@ -82,7 +82,7 @@ def train(
         run_dir: holds the data, the checkpoints, the log and, at the end, the model.
         minutes: stop after this wall time (with a checkpoint); the same call continues.
         start_from: a checkpoint folder or an exported one to begin with where ``run_dir`` holds none.
-        allow_changes: accept settings and data that differ from those of the checkpoint (never the model or task).
+        allow_changes: accept settings and data that differ from those of the checkpoint (never the network).
         threads: of torch on a CPU; None leaves torch's own choice.
         show_progress: a progress bar on standard error.
 

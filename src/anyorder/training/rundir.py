@@ -27,7 +27,6 @@ from anyorder.training.settings import TrainSettings
 from anyorder.training.shards import import_shards, is_export
 
 _FREE = ("evaluation", "checkpoint", "log_every_steps", "trackers", "distributed", "accumulation", "compile", "name")
-_FIXED = ("model", "task")
 
 
 class RunDirectory:
@@ -66,7 +65,7 @@ class RunDirectory:
         """What differs from the checkpoint's settings, as {name: [then, now]}.
 
         Raises:
-            UserError: the model or the task differs, or, without ``allow_changes``, anything that changes the result.
+            UserError: the network differs, also by what the task decides of it, or, without ``allow_changes``, anything that changes the result.
                 ``steps`` may grow while the decay has not begun.
         """
         before = TrainSettings.from_dict(checkpoint.data["settings"])
@@ -80,9 +79,8 @@ class RunDirectory:
             for name in sorted({*then, *now})
             if then.get(name) != now.get(name) and name not in _FREE
         }
-        for name in _FIXED:
-            if name in changes:
-                raise UserError(f"the checkpoint {path} was trained with another {name}; choose another --run-dir")
+        if "model" in changes:
+            raise UserError(f"the checkpoint {path} was trained with another model; choose another --run-dir")
         refused = [name for name in changes if name != "steps"]
         if refused and not allow_changes:
             names = ", ".join(_differing(then, now, name) for name in refused)

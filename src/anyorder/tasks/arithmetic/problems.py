@@ -41,8 +41,8 @@ class Difficulty:
     """
 
     operations: tuple[int, int] = (3, 3)
-    operand: int = 9
-    largest: int = 50
+    operand: int = 20
+    largest: int = 99
     balanced: float = 0.75
 
     def __post_init__(self) -> None:
@@ -74,7 +74,7 @@ class Difficulty:
 
 
 NORMAL = Difficulty()
-HARD = Difficulty(operations=(3, 3), operand=20, largest=99)
+HARD = Difficulty(operand=50)
 DIFFICULTIES = {"normal": NORMAL, "hard": HARD}
 
 
