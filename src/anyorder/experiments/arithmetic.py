@@ -28,9 +28,6 @@ HELD_OUT_SEED = 577_215  # of the problems that are measured
 DECODES = "reasoning-decodes"
 MARGIN = 0.015
 """How much worse a share may be and still count as no worse: its interval must end above minus this."""
-BEYOND = 4
-"""How far the operands of the hard problems go beyond those of training. Within its range the shipped model has little
-left to mend; here it solves about half."""
 END = TOKENIZER.end_token_id
 ORDERS: dict[str, dict[str, Any]] = {
     "entropy": {"order": Entropy()},
@@ -53,11 +50,10 @@ def load_model(settings: Settings) -> Transformer:
 
 
 def difficulty_of(model: Transformer, name: str) -> Difficulty:
-    """The range ``normal`` that a model was made for, or ``hard``: its harder one with operands `BEYOND` it."""
+    """The range ``normal`` or ``hard`` that a model was made for."""
     assert model.task is not None
-    values = dict(model.task[name])
-    operand = values["operand"] + (BEYOND if name == "hard" else 0)
-    return Difficulty(**{**values, "operations": tuple(values["operations"]), "operand": operand})
+    values = model.task[name]
+    return Difficulty(**{**values, "operations": tuple(values["operations"])})
 
 
 def hard_range(model: Transformer) -> str:
@@ -65,7 +61,8 @@ def hard_range(model: Transformer) -> str:
     hard = difficulty_of(model, "hard")
     fewest, most = hard.operations
     count = f"{most}" if fewest == most else f"{fewest} to {most}"
-    return f"Hard problems: {count} operations, operands up to {hard.operand}, {BEYOND} beyond those of training."
+    normal = difficulty_of(model, "normal").operand
+    return f"Hard problems: {count} operations, operands up to {hard.operand}; normal ones: up to {normal}."
 
 
 def held_out_problems(model: Transformer, name: str, count: int, seed: int = HELD_OUT_SEED) -> list[Problem]:

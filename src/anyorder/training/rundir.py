@@ -65,8 +65,8 @@ class RunDirectory:
         """What differs from the checkpoint's settings, as {name: [then, now]}.
 
         Raises:
-            UserError: the network differs, also by what the task decides of it, or, without ``allow_changes``, anything that changes the result.
-                ``steps`` may grow while the decay has not begun.
+            UserError: the network differs, also by what the task decides of it, or, without ``allow_changes``,
+                anything that changes the result. ``steps`` may grow while the decay has not begun.
         """
         before = TrainSettings.from_dict(checkpoint.data["settings"])
         then, now = before.to_dict(), settings.to_dict()

@@ -39,6 +39,19 @@ def test_a_run_trains_evaluates_and_saves(tmp_path: Path) -> None:
     assert "no held-out question" in (tmp_path / "model" / "README.md").read_text()
 
 
+def test_a_run_goes_on_with_another_range(tmp_path: Path) -> None:
+    train(TrainSettings.from_dict(SMALL), tmp_path)
+    task = {**SMALL["task"], "normal": {"operations": [1, 2], "operand": 9, "largest": 20}}
+    wider = TrainSettings.from_dict({**SMALL, "task": task, "steps": 4})
+    with pytest.raises(UserError, match=r"task\.normal\.operations was \[1, 1\] and is \[1, 2\] \(--allow-changes"):
+        train(wider, tmp_path)
+    model = train(wider, tmp_path, allow_changes=True).model
+    assert model is not None
+    assert model.task is not None
+    assert model.task["normal"]["operations"] == [1, 2]
+    assert "At step 2 `task` changed from" in (tmp_path / "model" / "README.md").read_text()
+
+
 def test_the_data_follow_the_settings(tmp_path: Path) -> None:
     hidden = {"trace": 1.0, "answer": 0, "span": 0, "frontier": 0}
     settings = TrainSettings.from_dict({**SMALL, "data": {"hard": 0.0, "hidden": hidden}})
