@@ -74,7 +74,7 @@ class Difficulty:
 
 
 NORMAL = Difficulty()
-HARD = Difficulty(operand=50)
+HARD = Difficulty(operand=99)
 DIFFICULTIES = {"normal": NORMAL, "hard": HARD}
 
 
