@@ -106,6 +106,8 @@ def test_a_line_is_paired_with_its_baseline() -> None:
     line = row("mine", mine, base)
     assert line["solved_share"] == 0.5
     assert line["difference"] == -0.25
+    assert line["valid_difference"] == 0.0
+    assert row("mine", {**mine, "valid": [0, 0, 1, 1]}, base)["valid_difference"] == -0.5
     assert line["fewer"] == 4.0
     assert line["no_worse"] is False
     assert row("base", base, base)["no_worse"] is True

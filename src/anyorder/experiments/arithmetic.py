@@ -113,6 +113,16 @@ def leg_of(name: str) -> str:
     return name.replace(">", "above").replace(",", "").replace(" ", "-")
 
 
+def differences(found: Mapping[str, Any], baseline: Mapping[str, Any]) -> dict[str, Any]:
+    """By how much more answers are right and traces valid than the baseline's, paired by problem, with intervals."""
+    figures: dict[str, Any] = {}
+    for name, counted in (("difference", "right"), ("valid_difference", "valid")):
+        mine, theirs = np.array(found[counted], bool), np.array(baseline[counted], bool)
+        interval = paired_bootstrap(mine, theirs, np.random.default_rng(0))
+        figures |= {name: interval.mean, f"{name}_interval": [interval.low, interval.high]}
+    return figures
+
+
 def row(name: str, found: Mapping[str, Any], baseline: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """A line of the table; with a baseline, differences to it problem by problem.
 
@@ -132,12 +142,9 @@ def row(name: str, found: Mapping[str, Any], baseline: Mapping[str, Any] | None 
     }
     if baseline is None:
         return line
-    theirs = np.array(baseline["right"], bool)
-    difference = paired_bootstrap(right, theirs, np.random.default_rng(0))
-    line["difference"] = difference.mean
-    line["difference_interval"] = [difference.low, difference.high]
-    line["no_worse"] = difference.low > -MARGIN
-    line["p_value"] = mcnemar(right, theirs).p_value
+    line |= differences(found, baseline)
+    line["no_worse"] = line["difference_interval"][0] > -MARGIN
+    line["p_value"] = mcnemar(right, np.array(baseline["right"], bool)).p_value
     line["fewer"] = float(np.mean(baseline["text_nfe"]) / nfe.mean())
     return line
 

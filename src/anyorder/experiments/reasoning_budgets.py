@@ -7,6 +7,7 @@ and a baseline's evaluations are counted only where they decide text, so that no
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from anyorder.evaluation.accuracy import paired_bootstrap
+from anyorder.evaluation.accuracy import wilson
 from anyorder.experiments import records
 from anyorder.experiments.arithmetic import (
     DECODES,
@@ -24,6 +25,7 @@ from anyorder.experiments.arithmetic import (
     ORDERS,
     Contender,
     decoded,
+    differences,
     ends,
     held_out_problems,
     leg_of,
@@ -60,6 +62,9 @@ COLUMNS = (
     "difference",
     "difference_interval",
     "no_worse",
+    "valid_share",
+    "valid_difference",
+    "valid_difference_interval",
     "published",
 )
 
@@ -134,8 +139,9 @@ def run(settings: Settings, progress: Progress) -> records.Record:
         details={"against": against},
         notes=[
             "Differences are to one position at a time in the same order, problem by problem; `no worse` means that "
-            f"the interval ends above -{100 * MARGIN:.1f} points. `fewer` is the evaluations on which that baseline "
-            "decided text over all evaluations of the strategy. Holes stop at their end of text everywhere.",
+            f"the interval ends above -{100 * MARGIN:.1f} points. `valid`: traces of which every step is true and "
+            "follows. `fewer` is the evaluations on which that baseline decided text over all evaluations of the "
+            "strategy. Holes stop at their end of text everywhere.",
             "`published`: LLaDA-8B on GSM8K (2510.19990), where fixed k is decoded in blocks; for the shape only.",
             *(_sentence(name, figures) for name, figures in against.items()),
         ],
@@ -151,44 +157,48 @@ def run(settings: Settings, progress: Progress) -> records.Record:
 
 def _against(mine: dict, theirs: dict) -> dict:
     """A threshold beside a fixed k: shares paired by problem, and what each costs."""
-    difference = paired_bootstrap(mine["right"], theirs["right"], np.random.default_rng(0))
     return {
-        "difference": difference.mean,
-        "difference_interval": [difference.low, difference.high],
+        **differences(mine, theirs),
         "nfe_mean": float(np.mean(mine["nfe"])),
         "fixed_nfe_mean": float(np.mean(theirs["nfe"])),
     }
 
 
 def _sentence(name: str, figures: dict) -> str:
-    low, high = figures["difference_interval"]
+    def points(of: str) -> str:
+        low, high = figures[f"{of}_interval"]
+        return f"{100 * figures[of]:+.1f} points ({100 * low:+.1f} to {100 * high:+.1f})"
+
     return (
-        f"{name}: {100 * figures['difference']:+.1f} points ({100 * low:+.1f} to {100 * high:+.1f}) at "
+        f"{name}: {points('difference')} of right answers and {points('valid_difference')} of valid traces at "
         f"{figures['nfe_mean']:.1f} against {figures['fixed_nfe_mean']:.1f} evaluations."
     )
 
 
 def _brief(line: dict) -> dict:
     kept = ("solved_share", "interval", "count", "nfe_mean", "text_nfe_mean", "fewer", "difference", "no_worse")
+    kept = (*kept, "valid_share", "valid_difference")
     return {name: line[name] for name in kept if name in line}
 
 
 def plot(record: records.Record, path: Path) -> None:
-    """Accuracy against evaluations: a panel for each order, in it a curve for each kind of budget."""
+    """Right answers and valid traces against evaluations: a panel for each order, a curve for each kind of budget."""
     lines = {line["strategy"]: line for line in record.rows}
     curves: dict[str, dict[str, list[Mapping[str, Any]]]] = {order: {} for order in ORDERS}
     for contender in contenders():
         family = curves[contender.baseline or contender.name].setdefault(_family(contender.name), [])
         family.append(lines[contender.name])
     families = list(dict.fromkeys(family for panel in curves.values() for family in panel))
-    low, high = (100 * pick(line["interval"][end] for line in record.rows) for pick, end in ((min, 0), (max, 1)))
-    with panels(path, list(ORDERS), width=5.2, height=4.4) as drawn:
-        for axes, panel in zip(drawn, curves.values(), strict=True):
-            for family, found in panel.items():
+    measures = {"solved_share": "right answers (%)", "valid_share": "valid traces (%)"}
+    least = 100 * min(line[measure] for line in record.rows for measure in measures)
+    with panels(path, list(ORDERS) * 2, columns=len(ORDERS), width=5.2, height=4.0) as drawn:
+        for axes, (measure, order) in zip(drawn, itertools.product(measures, ORDERS), strict=True):
+            for family, found in curves[order].items():
                 found = sorted(found, key=lambda line: line["nfe_mean"])
-                x, y = [line["nfe_mean"] for line in found], [100 * line["solved_share"] for line in found]
+                x, y = [line["nfe_mean"] for line in found], [100 * line[measure] for line in found]
+                ends_at = [wilson(round(line[measure] * line["count"]), line["count"]) for line in found]
                 error = [
-                    [abs(100 * line["interval"][end] - value) for line, value in zip(found, y, strict=True)]
+                    [abs(100 * interval[end] - value) for interval, value in zip(ends_at, y, strict=True)]
                     for end in (0, 1)
                 ]
                 index = families.index(family)
@@ -197,9 +207,9 @@ def plot(record: records.Record, path: Path) -> None:
             axes.set_xscale("log")
             axes.set_xticks([3, 5, 10, 25], ["3", "5", "10", "25"])
             axes.minorticks_off()
-            axes.set_ylim(low - 2, high + 2)
+            axes.set_ylim(max(0.0, least - 4), 102)
             axes.set_xlabel("network evaluations per expression")
-            axes.set_ylabel("right answers (%)")
+            axes.set_ylabel(measures[measure])
             axes.legend(frameon=False, fontsize=8, loc="lower right")
 
 

@@ -46,7 +46,7 @@ def cell(column: str, value: Any) -> str:
     if column.endswith("interval"):
         low, high = value
         return f"{_percent(low)} – {_percent(high)} %"
-    if column.endswith("_share") or column == "difference":
+    if column.endswith("_share") or column in ("difference", "valid_difference"):
         return f"{_percent(value)} %"
     if isinstance(value, bool):
         return "yes" if value else "no"
