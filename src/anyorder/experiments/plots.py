@@ -104,8 +104,10 @@ def side_by_side(values: Sequence[float], step: float) -> list[float]:
     return placed
 
 
-def shares_along(curves: Sequence[Curve], path: str | Path, *, title: str, xlabel: str) -> None:
-    """Shares with their interval bands along an axis (training steps, rating bands)."""
+def shares_along(
+    curves: Sequence[Curve], path: str | Path, *, title: str, xlabel: str, counted: str = "puzzles solved"
+) -> None:
+    """Shares of what is ``counted``, with their interval bands, along an axis (training steps, block sizes)."""
     with figure(path, title=title) as axes:
         for index, curve in enumerate(curves):
             colour = COLOURS[index % len(COLOURS)]
@@ -115,6 +117,6 @@ def shares_along(curves: Sequence[Curve], path: str | Path, *, title: str, xlabe
             low, high = [100 * value for value in curve.low], [100 * value for value in curve.high]
             axes.fill_between(curve.x, low, high, color=colour, alpha=0.15, linewidth=0)
         axes.set_xlabel(xlabel)
-        axes.set_ylabel("puzzles solved (%)")
+        axes.set_ylabel(f"{counted} (%)")
         axes.set_ylim(-3, 103)
         axes.legend(frameon=False, fontsize=9)

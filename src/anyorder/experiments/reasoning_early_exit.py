@@ -142,7 +142,8 @@ def plot(record: records.Record, path: Path) -> None:
         curves.append(
             Curve(base, [line["nfe_mean"] for line in lines], [line["solved_share"] for line in lines], low, high)
         )
-    shares_along(curves, path, title=record.title, xlabel="network evaluations per problem (right: no exit)")
+    xlabel = "network evaluations per problem (right: no exit)"
+    shares_along(curves, path, title=record.title, xlabel=xlabel, counted="right answers")
 
 
 EXPERIMENT = Experiment(name="reasoning-early-exit", scales=("smoke", "cpu", "gpu"), run=run, plot=plot, model=MODEL)

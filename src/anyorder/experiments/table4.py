@@ -108,7 +108,7 @@ def plot(record: records.Record, path: Path) -> None:
             low, high = zip(*(line["interval"] for line in lines), strict=True)
             shares = [line["solved_share"] for line in lines]
             curves.append(Curve(f"{order}, {name}", [line["block"] for line in lines], shares, low, high))
-    shares_along(curves, path, title=record.title, xlabel="block size")
+    shares_along(curves, path, title=record.title, xlabel="block size", counted="right answers")
 
 
 EXPERIMENT = Experiment(name="table4", scales=("smoke", "cpu", "gpu"), run=run, plot=plot, model=MODEL)
