@@ -176,8 +176,8 @@ def _sentence(name: str, figures: dict) -> str:
 
 
 def _brief(line: dict) -> dict:
-    kept = ("solved_share", "interval", "count", "nfe_mean", "text_nfe_mean", "fewer", "difference", "no_worse")
-    kept = (*kept, "valid_share", "valid_difference")
+    shares = ("solved_share", "interval", "count", "difference", "no_worse", "valid_share", "valid_difference")
+    kept = (*shares, "nfe_mean", "text_nfe_mean", "fewer")
     return {name: line[name] for name in kept if name in line}
 
 
