@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from anyorder.core.errors import UserError
 from anyorder.experiments import load_experiment, run_experiment
 from anyorder.experiments.arithmetic import load_model, pearson, row
 from anyorder.experiments.experiment import Settings, Unfinished
-from anyorder.experiments.finetune_traces import ARMS, _file_name, training_sets
+from anyorder.experiments.finetuning import ARMS, NAMED, _file_name, training_sets
 from anyorder.experiments.reasoning_trace_scores import _plain_within, _within
 from anyorder.experiments.records import Record, read_record
 from anyorder.experiments.sampled_traces import along, at_step
@@ -60,7 +61,15 @@ def run(name: str, model: Path, tmp_path: Path, **changes: object) -> Record:
 
 
 @pytest.mark.parametrize(
-    "name", ["reasoning-budgets", "reasoning-early-exit", "reasoning-trace-scores", "table4", "finetune-traces"]
+    "name",
+    [
+        "reasoning-budgets",
+        "reasoning-early-exit",
+        "reasoning-trace-scores",
+        "table4",
+        "finetune-traces",
+        "finetune-bare-answers",
+    ],
 )
 def test_it_runs_and_runs_again_from_what_is_kept(name: str, model: Path, tmp_path: Path) -> None:
     record = run(name, model, tmp_path)
@@ -69,6 +78,14 @@ def test_it_runs_and_runs_again_from_what_is_kept(name: str, model: Path, tmp_pa
     assert kept
     assert run(name, model, tmp_path).rows == record.rows
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("*.json")} == kept
+
+
+def test_a_round_from_another_model_than_the_named_one(model: Path, tmp_path: Path) -> None:
+    record = run("finetune-bare-answers", model, tmp_path)
+    assert {"base", NAMED, *ARMS} == {line["arm"] for line in record.rows}
+    (kept,) = (tmp_path / "runs").glob("finetune-bare-answers-*/start")
+    weights, named = (load_file(folder / "model.safetensors") for folder in (kept, model))
+    assert any(not torch.equal(weights[name], named[name]) for name in named)
 
 
 def test_posterior_and_prior_traces(model: Path, tmp_path: Path) -> None:
@@ -159,7 +176,7 @@ def test_the_rows_that_each_arm_learns_from() -> None:
         "reasked": [-1.0, -2.0, -2.0, -1.0, -2.0, -1.0, -1.0, -2.0],
         "trace": ["a", "b", "c", "d", "e", "\ufffd", "g", "h"],
     }
-    sets = training_sets(problems, found, 3)
+    sets = training_sets(problems, found, 3, "best, asked again")
     traces = {arm: [problem.trace for problem in rows] for arm, (rows, _) in sets.items()}
     assert traces["program"] == ["0+1=1", "1+1=2", "2+1=3"]
     assert traces["posterior"] == ["a", "c", "e"]

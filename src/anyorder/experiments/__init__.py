@@ -43,7 +43,8 @@ EXPERIMENTS: Mapping[str, str] = MappingProxyType(
         "reasoning-early-exit": "stop reasoning once the answer is sure: calls saved against accuracy over gamma",
         "reasoning-trace-scores": "trace score against final correctness along decoding; stop or mend weak traces",
         "posterior-traces": "traces sampled with the answer given: validity, filtered by score, against prior ones",
-        "finetune-traces": "one round of fine-tuning on program traces, posterior traces, both",
+        "finetune-traces": "one round of fine-tuning on program and posterior traces, where facts are missing",
+        "finetune-bare-answers": "the same where the facts are there and the habit of working things out is missing",
         "table4": "block size against accuracy on arithmetic, for four orders",
     }
 )

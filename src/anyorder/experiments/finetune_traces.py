@@ -1,290 +1,33 @@
-"""One round of fine-tuning on traces: the program's, the model's own posterior ones, both; filtered or not.
+"""One round of fine-tuning on traces of problems for which the model lacks facts.
 
-The second paper's Table 4 on the harder range of arithmetic. Posterior traces need questions and answers only: the
-answer is pinned, the trace is sampled. The filter keeps the best of a problem's samples by the trace score and by how
-likely its own tokens are when they are asked for again; "valid" is what a perfect filter would keep, by the verifier.
-As nothing has to be written, more problems cost only sampling: one arm has twice as many. Every arm takes the same
-number of steps from the same model, under several seeds, and is judged on held-out problems.
+The second paper's Table 4 on the harder range of arithmetic: sums and products that training seldom showed. A trace can
+be bent towards its answer with a false step, which the trace score cannot see, so the filter asks for the trace's own
+tokens as well.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import time
-from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
-import torch
-
-from anyorder.evaluation.accuracy import paired_bootstrap, wilson
-from anyorder.evaluation.batching import batches
-from anyorder.experiments import records
-from anyorder.experiments.arithmetic import (
-    HELD_OUT_SEED,
-    MODEL,
-    decoded,
-    difficulty_of,
-    ends,
-    hard_range,
-    held_out_problems,
-    load_model,
-)
+from anyorder.experiments.arithmetic import MODEL
 from anyorder.experiments.experiment import Experiment, Progress, Settings
-from anyorder.experiments.legs import Leg, folder_of, run_legs
-from anyorder.experiments.plots import COLOURS, figure
-from anyorder.experiments.posterior_traces import CHUNK, filters, merged, sampled, training_problems
-from anyorder.planning.budgets import EntropyBelow
-from anyorder.planning.orders import Entropy
-from anyorder.reasoning import keep_best
-from anyorder.tasks.arithmetic import Problem, hole_lengths, problem_canvas
-from anyorder.training.finetune import FinetuneSettings, LoraSettings, Sequences, finetune
-from anyorder.training.settings import AdamWSettings, ObjectiveSettings, OptimizerSettings
+from anyorder.experiments.finetuning import Study, plot, run_study
+from anyorder.experiments.records import Record
 
-if TYPE_CHECKING:
-    from anyorder.models.transformer import Transformer
-
-PROBLEMS = {"smoke": 16, "cpu": 2048, "gpu": 16_384}
-SAMPLES = {"smoke": 2, "cpu": 4, "gpu": 8}
-STEPS = {"smoke": 3, "cpu": 240, "gpu": 2000}
-JUDGED = {"smoke": 12, "cpu": 1024, "gpu": 8192}
-SEEDS = {"smoke": (1,), "cpu": (1, 2, 3), "gpu": (1, 2, 3)}
-MORE = 2
-"""So many times as many problems has the arm that is given more of them."""
-ARMS = (
-    "program",
-    "posterior",
-    "posterior, filtered",
-    "posterior, valid",
-    "both, filtered",
-    "posterior, filtered, more problems",
+STUDY = Study(
+    name="finetune-traces",
+    title="One round of fine-tuning on {count} hard problems ({model})",
+    range_name="hard",
+    samples={"smoke": 2, "cpu": 4, "gpu": 8},
+    kept="best, asked again",
+    notes=(
+        "Filtered: the best sample of each problem by the sum of the trace score and of the log-probability of its "
+        "own tokens, asked for again with the answer hidden.",
+    ),
 )
-LORA = {"smoke": (), "cpu": (), "gpu": ("posterior, filtered",)}
-"""Arms that are also run with low-rank updates."""
-FILTER = "best, asked again"
 
 
-def run(settings: Settings, progress: Progress) -> records.Record:
-    """Sample, fine-tune every arm under every seed, judge."""
-    since = time.time()
-    scale = settings.scale
-    model = load_model(settings)
-    facts = records.model_facts(settings.model, model)
-    problems = training_problems(model, MORE * PROBLEMS[scale])
-    judged = held_out_problems(model, "hard", JUDGED[scale], HELD_OUT_SEED + 2)
-    folder = folder_of(
-        settings,
-        "finetune-traces",
-        {
-            "model": facts["fingerprint"],
-            "range": hard_range(model),
-            "sizes": [len(problems), PROBLEMS[scale], SAMPLES[scale], STEPS[scale], JUDGED[scale]],
-            "tuning": [dataclasses.asdict(tuning(scale, PROBLEMS[scale], seed=0, lora=lora)) for lora in (False, True)],
-        },
-    )
-    parts = [problems[rows] for rows in batches(len(problems), CHUNK)]
-    legs = [
-        Leg(
-            f"samples-{index}",
-            lambda part=part, index=index: sampled(
-                model, part, SAMPLES[scale], pinned=True, seed=settings.seed + 1000 * index, device=settings.device
-            ),
-        )
-        for index, part in enumerate(parts)
-    ]
-    found = merged(
-        list(run_legs(legs, folder, settings, progress, "posterior traces").values()), [len(part) for part in parts]
-    )
-    sets = training_sets(problems, found, PROBLEMS[scale])
-    runs: list[tuple[str, int | None, bool]] = [("base", None, False)]
-    runs += [(arm, seed, False) for arm in ARMS for seed in SEEDS[scale]]
-    runs += [(arm, seed, True) for arm in LORA[scale] for seed in SEEDS[scale]]
-    legs = [
-        Leg(
-            _file_name(arm, seed, lora),
-            lambda arm=arm, seed=seed, lora=lora: judged_after(
-                model, None if seed is None else sets[arm], judged, seed or 0, lora, settings
-            ),
-        )
-        for arm, seed, lora in runs
-    ]
-    results = list(run_legs(legs, folder, settings, progress, "fine-tuning").values())
-    rows = table(runs, results, sets)
-    by_arm = {line["arm"]: line for line in rows}
-    return records.Record(
-        name="finetune-traces",
-        scale=scale,
-        title=f"One round of fine-tuning on {PROBLEMS[scale]:,} hard problems ({settings.model})",
-        summary={
-            "base": by_arm["base"]["solved_share"],
-            **{arm: {name: by_arm[arm][name] for name in ("difference", "of_program_share")} for arm in ARMS},
-        },
-        columns=[
-            "arm",
-            "rows",
-            "valid_share",
-            "seeds",
-            "solved_share",
-            "interval",
-            "lowest_share",
-            "highest_share",
-            "difference",
-            "difference_interval",
-            "of_program_share",
-        ],
-        rows=rows,
-        notes=[
-            hard_range(model),
-            "`solved`: right answers on held-out hard problems (MED, lambda 0.2), the mean over the seeds, with the "
-            "Wilson interval of all decodes; `difference`: points over the base, paired by problem, its interval over "
-            "problems (seeds averaged); `of program`: the gain over the gain of program traces. `valid`: share of "
-            f"the arm's traces that are valid. {SAMPLES[scale]} samples of each problem.",
-            "Filtered: the best sample of each problem by the sum of the trace score and of the log-probability of its "
-            "own tokens, asked for again with the answer hidden. Valid: what a perfect filter would keep, one valid "
-            "trace of each problem that has one among its samples.",
-            "Published, LLaDA-8B Base on GSM8K: 51.2 %, fine-tuned on posterior traces 66.1 %, on human traces 64.6 % "
-            "(2510.19990).",
-        ],
-        run=records.run_facts(
-            seed=settings.seed,
-            device=settings.device,
-            since=since,
-            data=records.data_facts(
-                f"held-out hard expressions, seed {HELD_OUT_SEED + 2}", np.array([p.question for p in judged])
-            ),
-            model=facts,
-        ),
-    )
-
-
-def _file_name(arm: str, seed: int | None, lora: bool) -> str:
-    return f"{arm.replace(', ', '-')}{'-lora' if lora else ''}" + ("" if seed is None else f"-{seed}")
-
-
-def training_sets(
-    problems: Sequence[Problem], found: dict[str, Any], count: int
-) -> dict[str, tuple[list[Problem], float]]:
-    """The rows of every arm, and the share of them whose trace is valid.
-
-    All arms but the one with more problems have the first ``count`` of them. "posterior" takes the first sample of each
-    problem, "posterior, valid" the first valid one. Traces whose bytes are no plain text are dropped: as text they
-    would be others.
-    """
-    rows = [
-        dataclasses.replace(problems[index], trace=trace)
-        for index, trace in zip(found["problem"], found["trace"], strict=True)
-    ]
-    valid, index = np.array(found["valid"], bool), np.array(found["problem"])
-    plain = np.array([trace.isascii() for trace in found["trace"]], bool)
-    few, best = index < count, filters(found)[FILTER]
-    groups = torch.from_numpy(index)
-    # Equal scores: the first of each problem is kept.
-    first, first_valid = (
-        keep_best(torch.from_numpy(score), groups, least=1.0).numpy()
-        for score in (np.ones(len(index)), valid.astype(float))
-    )
-    chosen = {
-        "posterior": first & few,
-        "posterior, filtered": best & few,
-        "posterior, valid": first_valid & few,
-        "posterior, filtered, more problems": best,
-    }
-    sets = {"program": (list(problems[:count]), 1.0)}
-    for arm, kept in chosen.items():
-        picked = np.flatnonzero(kept & plain)
-        share = float(valid[picked].mean()) if len(picked) else 0.0
-        sets[arm] = ([rows[i] for i in picked], share)
-    mine, share = sets["posterior, filtered"]
-    both = [*problems[:count], *mine]
-    sets["both, filtered"] = (both, (count + share * len(mine)) / len(both))
-    return sets
-
-
-def tuning(scale: str, rows: int, *, seed: int, lora: bool) -> FinetuneSettings:
-    """The round on so many rows; the same for every arm."""
-    return FinetuneSettings(
-        steps=STEPS[scale],
-        batch_size=min(64, rows),
-        objective=ObjectiveSettings(weight="row", ordered=1.0),
-        optimizer=OptimizerSettings(adamw=AdamWSettings(rate=1e-3, beta2=0.95)),
-        lora=LoraSettings() if lora else None,
-        seed=seed,
-    )
-
-
-def judged_after(
-    model: Transformer,
-    arm: tuple[list[Problem], float] | None,
-    judged: Sequence[Problem],
-    seed: int,
-    lora: bool,
-    settings: Settings,
-) -> dict[str, Any]:
-    """What the model makes of the held-out problems after a round on an arm's rows (None: without one)."""
-    if arm is not None and arm[0]:
-        settled = tuning(settings.scale, len(arm[0]), seed=seed, lora=lora)
-        model = finetune(model, as_sequences(arm[0], model), settled)
-    parts = {"order": Entropy(), "budget": EntropyBelow(0.2, most=8), "stop": ends()}
-    return decoded(model, "hard", judged, parts, settings)
-
-
-def as_sequences(problems: Sequence[Problem], model: Transformer) -> Sequences:
-    """Whole rows with trace and answer to be learned."""
-    canvas = problem_canvas(problems, *hole_lengths(difficulty_of(model, "hard")), trace=True, pinned=True)
-    learned = torch.zeros_like(canvas.unknown)
-    for hole in canvas.holes.values():
-        learned = learned | hole
-    return Sequences(canvas.tokens, learned, canvas.attention_mask)
-
-
-def table(
-    runs: Sequence[tuple[str, int | None, bool]],
-    results: Sequence[dict[str, Any]],
-    sets: dict[str, tuple[list[Problem], float]],
-) -> list[dict[str, Any]]:
-    """One line per arm, seeds together."""
-    outcomes: dict[str, list[np.ndarray]] = {}
-    for (arm, _, lora), found in zip(runs, results, strict=True):
-        outcomes.setdefault(f"{arm}, LoRA" if lora else arm, []).append(np.array(found["right"], float))
-    base = np.mean(outcomes["base"], axis=0)
-    program = float((np.mean(outcomes["program"], axis=0) - base).mean())
-    rows = []
-    for arm, found in outcomes.items():
-        mean = np.mean(found, axis=0)
-        shares = [float(one.mean()) for one in found]
-        total = sum(len(one) for one in found)
-        line: dict[str, Any] = {
-            "arm": arm,
-            "seeds": len(found),
-            "solved_share": float(mean.mean()),
-            "interval": list(wilson(round(float(sum(one.sum() for one in found))), total)),
-            "lowest_share": min(shares),
-            "highest_share": max(shares),
-        }
-        if arm != "base":
-            held = sets[arm.removesuffix(", LoRA")]
-            gain = paired_bootstrap(mean, base, np.random.default_rng(0))
-            line |= {
-                "rows": len(held[0]),
-                "valid_share": held[1],
-                "difference": gain.mean,
-                "difference_interval": [gain.low, gain.high],
-                "of_program_share": gain.mean / program if program > 0 else None,
-            }
-        rows.append(line)
-    return rows
-
-
-def plot(record: records.Record, path: Path) -> None:
-    """Solved shares with the spread of the seeds."""
-    with figure(path, title=record.title, width=8.6) as axes:
-        for index, line in enumerate(record.rows):
-            share = 100 * line["solved_share"]
-            spread = [[share - 100 * line["lowest_share"]], [100 * line["highest_share"] - share]]
-            axes.bar(index, share, yerr=spread, color=COLOURS[index % len(COLOURS)], capsize=4)
-        axes.set_xticks(range(len(record.rows)), [line["arm"].replace(", ", ",\n") for line in record.rows])
-        axes.set_ylabel("right answers on held-out hard problems (%)")
+def run(settings: Settings, progress: Progress) -> Record:
+    """The study of the named model on its hard problems."""
+    return run_study(STUDY, settings, progress)
 
 
 EXPERIMENT = Experiment(name="finetune-traces", scales=("smoke", "cpu", "gpu"), run=run, plot=plot, model=MODEL)

@@ -45,9 +45,9 @@ LIMIT = float(np.log(0.5))
 COLUMNS = ("traces", "kept", "count", "valid_share", "interval", "problems_share", "problems_interval", "nfe_mean")
 
 
-def training_problems(model: Transformer, count: int, seed: int = SEED) -> list[Problem]:
-    """Hard problems of the part of the questions that training may see."""
-    return make_problems(difficulty_of(model, "hard"), count, seed, "train")
+def training_problems(model: Transformer, count: int, range_name: str = "hard") -> list[Problem]:
+    """Problems of a range, of the part of the questions that training may see."""
+    return make_problems(difficulty_of(model, range_name), count, SEED, "train")
 
 
 def failed_problems(model: Transformer, problems: Sequence[Problem], settings: Settings) -> list[int]:
@@ -73,6 +73,7 @@ def sampled(
     pinned: bool,
     seed: int,
     device: torch.device | str,
+    range_name: str = "hard",
 ) -> dict[str, Any]:
     """Sampled traces with their verdicts and scores, as JSON data: a list over the traces under each name.
 
@@ -80,7 +81,7 @@ def sampled(
     answer's tokens given the whole trace. ``reasked``: the log-probability of the trace's tokens, asked for again.
     ``trace``: its text.
     """
-    holes = hole_lengths(difficulty_of(model, "hard"))
+    holes = hole_lengths(difficulty_of(model, range_name))
     canvas = problem_canvas(problems, *holes, pinned=pinned).to(device)
     drawn = sample_traces(model, canvas, samples, seed=seed, **sampling(LeftToRight()))
     rows = [problems[index] for index in drawn.row.tolist()]
