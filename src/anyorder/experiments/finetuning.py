@@ -87,6 +87,7 @@ class Study:
         title: of its record, with places for ``count`` and ``model``.
         range_name: the problems, ``normal`` or ``hard``.
         samples: posterior traces of each problem, by scale.
+        budget: of sampling, from left to right; None for one position at a time.
         kept: the filter, a name of `posterior_traces.filters`.
         notes: what it is about, and what the filter keeps.
         start: by scale, from which model the arms start; None for the named one itself.
@@ -99,6 +100,7 @@ class Study:
     kept: str
     notes: tuple[str, ...]
     start: Callable[[Scale], Start] | None = None
+    budget: EntropyBelow | None = None
 
 
 def run_study(study: Study, settings: Settings, progress: Progress) -> records.Record:
@@ -118,6 +120,7 @@ def run_study(study: Study, settings: Settings, progress: Progress) -> records.R
             "range": hard_range(named),
             "start": None if start is None else start.facts,
             "filter": study.kept,
+            "budget": str(study.budget),
             "sizes": [len(problems), PROBLEMS[scale], study.samples[scale], STEPS[scale], JUDGED[scale]],
             "tuning": [dataclasses.asdict(tuning(scale, PROBLEMS[scale], seed=0, lora=lora)) for lora in (False, True)],
         },
@@ -135,6 +138,7 @@ def run_study(study: Study, settings: Settings, progress: Progress) -> records.R
                 seed=settings.seed + 1000 * index,
                 device=settings.device,
                 range_name=study.range_name,
+                budget=study.budget,
             ),
         )
         for index, part in enumerate(parts)

@@ -34,6 +34,7 @@ from anyorder.tasks.arithmetic import TOKENIZER, Problem, hole_lengths, make_pro
 
 if TYPE_CHECKING:
     from anyorder.models.transformer import Transformer
+    from anyorder.planning.budgets import Budget
 
 PROBLEMS = {"smoke": 12, "cpu": 1024, "gpu": 8192}
 SAMPLES = {"smoke": 2, "cpu": 8, "gpu": 16}
@@ -74,8 +75,11 @@ def sampled(
     seed: int,
     device: torch.device | str,
     range_name: str = "hard",
+    budget: Budget | None = None,
 ) -> dict[str, Any]:
     """Sampled traces with their verdicts and scores, as JSON data: a list over the traces under each name.
+
+    One position at a time from left to right, or as many as ``budget`` says.
 
     ``valid``: the trace is valid, and so ends at the right answer. ``score``: the mean log-probability of the right
     answer's tokens given the whole trace. ``reasked``: the log-probability of the trace's tokens, asked for again.
@@ -83,7 +87,7 @@ def sampled(
     """
     holes = hole_lengths(difficulty_of(model, range_name))
     canvas = problem_canvas(problems, *holes, pinned=pinned).to(device)
-    drawn = sample_traces(model, canvas, samples, seed=seed, **sampling(LeftToRight()))
+    drawn = sample_traces(model, canvas, samples, seed=seed, budget=budget, **sampling(LeftToRight()))
     rows = [problems[index] for index in drawn.row.tolist()]
     report = judge(rows, drawn.canvas, drawn.result)
     answers = problem_canvas(rows, *holes, pinned=True).tokens.to(device)
