@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 BARE = 0.75
 """Share of the problems that have no trace."""
 SEED = 2_718_281  # of these problems
-PROBLEMS = {"smoke": 32, "cpu": 12_800, "gpu": 12_800}
-STEPS = {"smoke": 3, "cpu": 200, "gpu": 200}
+PROBLEMS = {"smoke": 32, "cpu": 25_600, "gpu": 25_600}
+STEPS = {"smoke": 3, "cpu": 400, "gpu": 400}
 RANGE = "normal"
 
 

@@ -11,17 +11,14 @@ from anyorder.experiments.arithmetic import MODEL
 from anyorder.experiments.experiment import Experiment, Progress, Settings
 from anyorder.experiments.finetuning import Study, plot, run_study
 from anyorder.experiments.records import Record
-from anyorder.planning.budgets import EntropyBelow
 
 STUDY = Study(
     name="finetune-traces",
     title="One round of fine-tuning on {count} hard problems ({model})",
     range_name="hard",
     samples={"smoke": 2, "cpu": 16, "gpu": 16},
-    budget=EntropyBelow(0.1, most=8),
     kept="best, asked again",
     notes=(
-        "Sampled with AR-MED, lambda 0.1, at temperature 1: a third of the evaluations of one at a time.",
         "Filtered: the best sample of each problem by the sum of the trace score and of the log-probability of its "
         "own tokens, asked for again with the answer hidden.",
     ),

@@ -49,6 +49,9 @@ PROBLEMS = {"smoke": 16, "cpu": 2048, "gpu": 16_384}
 STEPS = {"smoke": 3, "cpu": 240, "gpu": 2000}
 JUDGED = {"smoke": 12, "cpu": 1024, "gpu": 8192}
 SEEDS = {"smoke": (1,), "cpu": (1, 2, 3), "gpu": (1, 2, 3)}
+SAMPLING = EntropyBelow(0.1, most=8)
+"""The budget of sampling traces, which from left to right is AR-MED: as many are valid as one position at a time, at a
+third of the evaluations."""
 MORE = 2
 """So many times as many problems has the arm that is given more of them."""
 ARMS = (
@@ -87,7 +90,6 @@ class Study:
         title: of its record, with places for ``count`` and ``model``.
         range_name: the problems, ``normal`` or ``hard``.
         samples: posterior traces of each problem, by scale.
-        budget: of sampling, from left to right; None for one position at a time.
         kept: the filter, a name of `posterior_traces.filters`.
         notes: what it is about, and what the filter keeps.
         start: by scale, from which model the arms start; None for the named one itself.
@@ -100,7 +102,6 @@ class Study:
     kept: str
     notes: tuple[str, ...]
     start: Callable[[Scale], Start] | None = None
-    budget: EntropyBelow | None = None
 
 
 def run_study(study: Study, settings: Settings, progress: Progress) -> records.Record:
@@ -120,7 +121,7 @@ def run_study(study: Study, settings: Settings, progress: Progress) -> records.R
             "range": hard_range(named),
             "start": None if start is None else start.facts,
             "filter": study.kept,
-            "budget": str(study.budget),
+            "budget": str(SAMPLING),
             "sizes": [len(problems), PROBLEMS[scale], study.samples[scale], STEPS[scale], JUDGED[scale]],
             "tuning": [dataclasses.asdict(tuning(scale, PROBLEMS[scale], seed=0, lora=lora)) for lora in (False, True)],
         },
@@ -138,7 +139,7 @@ def run_study(study: Study, settings: Settings, progress: Progress) -> records.R
                 seed=settings.seed + 1000 * index,
                 device=settings.device,
                 range_name=study.range_name,
-                budget=study.budget,
+                budget=SAMPLING,
             ),
         )
         for index, part in enumerate(parts)
@@ -194,7 +195,8 @@ def run_study(study: Study, settings: Settings, progress: Progress) -> records.R
             "seeds, with the Wilson interval of all decodes; `valid after`: valid traces among these decodes; "
             "`difference`: points over the base, paired by problem, its interval over problems (seeds averaged); "
             "`of program`: the gain over the gain of program traces. `valid`: share of the arm's traces that are "
-            f"valid. {study.samples[scale]} samples of each problem.",
+            f"valid. {study.samples[scale]} samples of each problem with AR-MED, lambda {SAMPLING.limit}, at "
+            "temperature 1.",
             *study.notes,
             "Valid: what a perfect filter would keep, one valid trace of each problem that has one among its samples.",
             "Published, LLaDA-8B Base on GSM8K: 51.2 %, fine-tuned on posterior traces 66.1 %, on human traces 64.6 % "
