@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from anyorder.cli import screen
-from anyorder.cli.options import IntOption, PathOption, TextOption, at_least
+from anyorder.cli.options import IntOption, NeededText, PathOption, TextOption, at_least
 from anyorder.cli.parts import Decoding
 from anyorder.core.errors import UserError
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 class Eval:
     """Measure a text model on tasks of lm-evaluation-harness (extra `eval`)."""
 
-    model: str = ""
+    model: NeededText = ""
     """folder or hub id of a text model, or a shipped name"""
-    tasks: str = ""
+    tasks: NeededText = ""
     """names, with commas between them; anyorder_gsm8k, anyorder_math, anyorder_mmlu, anyorder_humaneval,
     anyorder_humaneval_infill_single, _multi, _split, _random, anyorder_rocstories, or any of the harness"""
     limit: IntOption = None

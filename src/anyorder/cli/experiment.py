@@ -10,7 +10,7 @@ from typing import Annotated
 import tyro
 
 from anyorder.cli import screen
-from anyorder.cli.options import FloatOption, Machine, PathOption, at_least
+from anyorder.cli.options import FloatOption, Machine, PathOption, TextOption, at_least
 from anyorder.core.errors import UserError
 from anyorder.experiments import EXPERIMENTS, load_experiment, run_experiment
 from anyorder.experiments.experiment import Scale, Settings, Unfinished
@@ -26,7 +26,7 @@ class Experiment:
     (the published length; mostly a plan)"""
     data: PathOption = None
     """folder or file of puzzles, where the experiment reads some (default: $ANYORDER_DATA)"""
-    model: str = ""
+    model: TextOption = None
     """shipped name, folder, or hub id (default: the experiment's own)"""
     out: Path = Path("results")
     """folder of the record, the table and the figure"""
@@ -54,7 +54,7 @@ class Experiment:
             out=self.out,
             work=self.work,
             data=self.data or (Path(environment) if environment else None),
-            model=self.model,
+            model=self.model or "",
             seed=self.seed,
             batch_size=self.machine.batch_size,
             device=str(self.machine.prepare()),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import tyro
 
 from anyorder.cli import screen
-from anyorder.cli.options import IntOption, PathOption, TextOption, at_least, existing
+from anyorder.cli.options import IntOption, NeededText, PathOption, TextOption, at_least, existing
 from anyorder.cli.parts import Decoding
 from anyorder.core.errors import UserError
 
@@ -36,9 +36,9 @@ class Generate:
     A value for a hole pins it: what is filled then is drawn given that text.
     """
 
-    template: Annotated[str, tyro.conf.Positional] = ""
+    template: Annotated[str, tyro.conf.Positional, tyro.conf.arg(help_behavior_hint="")] = ""
     """the template, where --file does not name one"""
-    model: str = ""
+    model: NeededText = ""
     """folder or hub id of a text model, or a shipped name"""
     file: PathOption = None
     """read the template from this file"""

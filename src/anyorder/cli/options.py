@@ -18,6 +18,8 @@ PathOption = Annotated[Path | None, tyro.conf.arg(help_behavior_hint="")]
 IntOption = Annotated[int | None, tyro.conf.arg(help_behavior_hint="")]
 FloatOption = Annotated[float | None, tyro.conf.arg(help_behavior_hint="")]
 TextOption = Annotated[str | None, tyro.conf.arg(help_behavior_hint="")]
+# Options that must be given, where the command has more to say than that one is missing.
+NeededText = Annotated[str, tyro.conf.arg(help_behavior_hint="(required)")]
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class Machine:
     """Where and how the network runs."""
 
     batch_size: int = 256
-    """puzzles decoded together; changes memory and speed, never a result"""
+    """rows decoded together; changes memory and speed, never a result"""
     threads: IntOption = None
     """CPU threads (default: all cores)"""
     device: str = "auto"

@@ -23,7 +23,7 @@ Maker = tuple[Callable[..., Any], tuple[Callable[[str], Any], ...], int]
 
 @dataclass(frozen=True)
 class Decoding:
-    """How the puzzles are decoded."""
+    """Which positions next, how many, and with which tokens."""
 
     order: TextOption = None
     """which position next: random, left-to-right, top-probability, margin, entropy (default: margin)"""
@@ -37,7 +37,7 @@ class Decoding:
     strategy: TextOption = None
     """a named strategy instead of single parts; `anyorder strategies` lists them"""
     seed: int = 0
-    """of every random choice; a puzzle draws the same in any batch"""
+    """of every random choice; a row draws the same in any batch"""
 
     def __post_init__(self) -> None:
         at_least("--temperature", self.temperature, 0.0)
