@@ -183,6 +183,7 @@ def test_the_rows_that_each_arm_learns_from() -> None:
     assert traces["posterior, valid"] == ["b", "e"]
     assert traces["posterior, filtered"] == ["a", "d"]  # the third problem's best is no plain text
     assert traces["posterior, filtered, more problems"] == ["a", "d", "g"]
+    assert traces["posterior, valid, more problems"] == ["b", "e", "g"]
     assert traces["both, filtered"] == [*traces["program"], "a", "d"]
     assert sets["posterior, filtered, more problems"][1] == pytest.approx(1 / 3)
     assert set(sets) == set(ARMS)

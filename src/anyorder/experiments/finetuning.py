@@ -2,7 +2,7 @@
 
 After the second paper's Table 4. Posterior traces need questions and answers only: the answer is pinned, the trace is
 sampled. A filter keeps the best of a problem's samples; "valid" is what a perfect filter would keep, by the verifier.
-As nothing has to be written, more problems cost only sampling: one arm has twice as many. Every arm takes the same
+As nothing has to be written, more problems cost only sampling: two arms have twice as many. Every arm takes the same
 number of steps from the same model, under several seeds, and is judged on held-out problems.
 """
 
@@ -53,7 +53,7 @@ SAMPLING = EntropyBelow(0.1, most=8)
 """The budget of sampling traces, which from left to right is AR-MED: as many are valid as one position at a time, at a
 third of the evaluations."""
 MORE = 2
-"""So many times as many problems has the arm that is given more of them."""
+"""So many times as many problems have the arms that are given more of them."""
 ARMS = (
     "program",
     "posterior",
@@ -61,6 +61,7 @@ ARMS = (
     "posterior, valid",
     "both, filtered",
     "posterior, filtered, more problems",
+    "posterior, valid, more problems",
 )
 LORA = {"smoke": (), "cpu": (), "gpu": ("posterior, filtered",)}
 """Arms that are also run with low-rank updates."""
@@ -231,7 +232,7 @@ def training_sets(
 ) -> dict[str, tuple[list[Problem], float]]:
     """The rows of every arm, and the share of them whose trace is valid.
 
-    All arms but the one with more problems have the first ``count`` of them. "posterior" takes the first sample of each
+    All arms but those with more problems have the first ``count`` of them. "posterior" takes the first sample of each
     problem, "posterior, valid" the first valid one. Traces whose bytes are no plain text are dropped: as text they
     would be others.
     """
@@ -253,6 +254,7 @@ def training_sets(
         "posterior, filtered": best & few,
         "posterior, valid": first_valid & few,
         "posterior, filtered, more problems": best,
+        "posterior, valid, more problems": first_valid,
     }
     sets = {"program": (list(problems[:count]), 1.0)}
     for arm, kept in chosen.items():
