@@ -349,10 +349,10 @@ def table(
 
 def plot(record: records.Record, path: Path) -> None:
     """Solved shares with the spread of the seeds."""
-    with figure(path, title=record.title, width=8.6) as axes:
+    with figure(path, title=record.title, width=9.6) as axes:
         for index, line in enumerate(record.rows):
             share = 100 * line["solved_share"]
             spread = [[share - 100 * line["lowest_share"]], [100 * line["highest_share"] - share]]
             axes.bar(index, share, yerr=spread, color=COLOURS[index % len(COLOURS)], capsize=4)
-        axes.set_xticks(range(len(record.rows)), [line["arm"].replace(", ", ",\n") for line in record.rows])
+        axes.set_xticks(range(len(record.rows)), [line["arm"].replace(" ", "\n") for line in record.rows])
         axes.set_ylabel("right answers on held-out problems (%)")
