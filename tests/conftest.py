@@ -14,6 +14,9 @@ slow = [HealthCheck.too_slow, HealthCheck.data_too_large]
 settings.register_profile("anyorder", deadline=None, derandomize=True, suppress_health_check=slow)
 settings.load_profile("anyorder")
 
+# No test asks the network. Read when huggingface_hub is first imported, so it is set before any test is.
+os.environ["HF_HUB_OFFLINE"] = "1"
+
 
 @pytest.fixture(autouse=True)
 def _one_thread() -> None:
