@@ -49,7 +49,11 @@ def bare_answers(scale: Scale) -> Start:
         return finetune(model, as_sequences(rows, model, RANGE), tuning)
 
     facts = {"bare": BARE, "seed": SEED, "problems": PROBLEMS[scale], "tuning": dataclasses.asdict(tuning)}
-    return Start(make, facts)
+    note = (
+        f"Base: the named model after {tuning.steps} steps of {tuning.batch_size} on {RANGE} problems, "
+        f"{100 * BARE:g} % of them with their answer and no trace."
+    )
+    return Start(make, facts, note)
 
 
 STUDY = Study(
@@ -59,8 +63,6 @@ STUDY = Study(
     samples={"smoke": 2, "cpu": 8, "gpu": 8},
     kept="best, above log 1/2",
     notes=(
-        f"Base: the named model after {STEPS['cpu']} steps of 64 on normal problems, {BARE:.0%} of them with their "
-        "answer and no trace.",
         "Filtered: the best sample of each problem by the trace score, if its mean log-probability of the answer's "
         "tokens is above log 1/2.",
     ),

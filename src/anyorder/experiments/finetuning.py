@@ -76,10 +76,12 @@ class Start:
     Attributes:
         make: makes it.
         facts: all that it depends on besides the named model, as JSON data.
+        note: what it is, for the record.
     """
 
     make: Callable[[Transformer], Transformer]
     facts: Mapping[str, Any]
+    note: str
 
 
 @dataclass(frozen=True)
@@ -198,6 +200,7 @@ def run_study(study: Study, settings: Settings, progress: Progress) -> records.R
             "`of program`: the gain over the gain of program traces. `valid`: share of the arm's traces that are "
             f"valid. {study.samples[scale]} samples of each problem with AR-MED, lambda {SAMPLING.limit}, at "
             "temperature 1.",
+            *(() if start is None else (start.note,)),
             *study.notes,
             "Valid: what a perfect filter would keep, one valid trace of each problem that has one among its samples.",
             "Published, LLaDA-8B Base on GSM8K: 51.2 %, fine-tuned on posterior traces 66.1 %, on human traces 64.6 % "
